@@ -1,0 +1,216 @@
+package eventstore
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+const (
+	// MaxEventSize is the greatest size in bytes of one event: its data, its
+	// metadata and names together. It is MongoDB's limit of 16 MiB for a
+	// document less 16 KiB for the envelope.
+	MaxEventSize = 16<<20 - 16<<10
+	// MaxAppendSize is the greatest size in bytes of one append. A MongoDB
+	// transaction may be larger since 4.2, but every oplog entry of it stays
+	// below 16 MiB and the whole is held in the server's cache.
+	MaxAppendSize = 48_000_000 - 1<<20
+	// MaxAppendEvents is the greatest number of events in one append.
+	MaxAppendEvents = 10_000
+	// MaxAppendStreams is the greatest number of streams in one append.
+	MaxAppendStreams = 1_000
+)
+
+// An AppendID makes an append repeatable whatever version it expects: a store
+// that has seen the id answers with the first result. How long ids are kept is
+// the store's to state. Zero means none.
+type AppendID = uuid.UUID
+
+// A Token stands for an append in [Log.Await]. It can be sent to another
+// process. The zero token stands for an append that wrote nothing.
+type Token string
+
+// An AppendRequest is what to append: all of it or nothing.
+//
+// A request is repeatable in two ways. With an ID, the store returns the first
+// result when it has seen the id, marked as a duplicate. Without one, a request
+// whose streams are all written with NoStream or Exact expectations is recognised
+// by its event ids: when each stream already holds exactly these ids at exactly
+// this place, that is the first result, marked as a duplicate; only otherwise is
+// it a conflict. Streams that are only checked are not looked at then.
+type AppendRequest struct {
+	ID AppendID
+	// Streams names each stream once.
+	Streams []StreamAppend
+}
+
+// A StreamAppend is one stream's part of an append.
+type StreamAppend struct {
+	Stream StreamID
+	// Expected is required; the zero value is refused.
+	Expected ExpectedVersion
+	// Events go to the stream in this order. None: the stream is checked in the
+	// same atomic step and not written.
+	Events []EventData
+}
+
+// An AppendResult tells what an append did.
+type AppendResult struct {
+	// Streams has an entry for each stream of the request, in its order.
+	Streams []StreamResult
+	// Token is for [Log.Await]. It is zero when nothing was written.
+	Token Token
+	// Duplicate is set when this append had been made before: the rest is the
+	// first result.
+	Duplicate bool
+}
+
+// A StreamResult tells what an append did to one stream.
+type StreamResult struct {
+	Stream StreamID
+	// First and Last are the versions of the first and last event appended. Of
+	// a stream that was only checked, First is zero and Last the head.
+	First, Last Version
+}
+
+// Append appends events to one stream. See [Appender].
+func Append(ctx context.Context, store Appender, stream StreamID, expected ExpectedVersion, events ...EventData) (AppendResult, error) {
+	return store.Append(ctx, AppendRequest{Streams: []StreamAppend{{Stream: stream, Expected: expected, Events: events}}})
+}
+
+// Prepare is the first step of every store's Append: it validates a request and
+// returns a copy that shares no memory with it and has all defaults filled in:
+// event ids, schema versions, times (now for those not set, all in UTC and cut
+// to milliseconds) and metadata from ctx. Its errors match [ErrNotWritten].
+func Prepare(ctx context.Context, req AppendRequest, now time.Time) (AppendRequest, error) {
+	if err := ctx.Err(); err != nil {
+		return AppendRequest{}, NotWritten(err)
+	}
+	if err := validateShape(req); err != nil {
+		return AppendRequest{}, err
+	}
+	inherited := MetadataFrom(ctx)
+	streams := make([]StreamAppend, len(req.Streams))
+	size, events := 0, 0
+	for i, s := range req.Streams {
+		s.Events = slices.Clone(s.Events)
+		for j := range s.Events {
+			n, err := prepareEvent(&s.Events[j], inherited, now)
+			if err != nil {
+				return AppendRequest{}, fmt.Errorf("append to %q: event %d of %d: %w", s.Stream, j+1, len(s.Events), err)
+			}
+			size += n + len(s.Stream)
+		}
+		s.Stream = StreamID(strings.Clone(string(s.Stream)))
+		events += len(s.Events)
+		streams[i] = s
+	}
+	if size > MaxAppendSize {
+		return AppendRequest{}, &TooLargeError{What: "append", Size: size, Limit: MaxAppendSize}
+	}
+	if events > 1 {
+		if err := refuseRepeatedIDs(streams, events); err != nil {
+			return AppendRequest{}, err
+		}
+	}
+	return AppendRequest{ID: req.ID, Streams: streams}, nil
+}
+
+func validateShape(req AppendRequest) error {
+	switch n := len(req.Streams); {
+	case n == 0:
+		return &InvalidError{What: "append", Reason: "names no stream"}
+	case n > MaxAppendStreams:
+		return &TooLargeError{What: "number of streams of an append", Size: n, Limit: MaxAppendStreams}
+	}
+	events := 0
+	for i, s := range req.Streams {
+		if err := s.Stream.Validate(); err != nil {
+			return err
+		}
+		if err := s.Expected.Validate(); err != nil {
+			return fmt.Errorf("append to %q: %w", s.Stream, err)
+		}
+		if len(req.Streams) <= 16 && slices.ContainsFunc(req.Streams[:i], func(o StreamAppend) bool { return o.Stream == s.Stream }) {
+			return repeatedStream(s.Stream)
+		}
+		events += len(s.Events)
+	}
+	if len(req.Streams) > 16 {
+		seen := make(map[StreamID]struct{}, len(req.Streams))
+		for _, s := range req.Streams {
+			if _, ok := seen[s.Stream]; ok {
+				return repeatedStream(s.Stream)
+			}
+			seen[s.Stream] = struct{}{}
+		}
+	}
+	if events > MaxAppendEvents {
+		return &TooLargeError{What: "number of events of an append", Size: events, Limit: MaxAppendEvents}
+	}
+	return nil
+}
+
+func repeatedStream(s StreamID) error {
+	return &InvalidError{What: "append", Reason: fmt.Sprintf("names stream %q twice; put its events into one part", s)}
+}
+
+func refuseRepeatedIDs(streams []StreamAppend, events int) error {
+	seen := make(map[EventID]struct{}, events)
+	for _, s := range streams {
+		for _, e := range s.Events {
+			if _, ok := seen[e.ID]; ok {
+				return &InvalidError{What: "append", Reason: "has two events with the id " + e.ID.String()}
+			}
+			seen[e.ID] = struct{}{}
+		}
+	}
+	return nil
+}
+
+// prepareEvent validates an event, fills in its defaults, replaces what it
+// shares with the caller and returns its size.
+func prepareEvent(e *EventData, inherited Metadata, now time.Time) (int, error) {
+	if err := e.Type.Validate(); err != nil {
+		return 0, err
+	}
+	if e.Schema < 0 {
+		return 0, &InvalidError{What: "schema version", Reason: "is negative; versions start at 1"}
+	}
+	if e.Schema == 0 {
+		e.Schema = 1
+	}
+	if e.ID == (EventID{}) {
+		e.ID = NewEventID()
+	}
+	if e.Time.IsZero() {
+		e.Time = now
+	}
+	e.Time = time.UnixMilli(e.Time.UnixMilli()).UTC()
+	e.Metadata = e.Metadata.Or(inherited)
+	if err := e.Metadata.validate(); err != nil {
+		return 0, err
+	}
+	size := e.size()
+	if size > MaxEventSize {
+		return 0, &TooLargeError{What: "event", Size: size, Limit: MaxEventSize}
+	}
+	if err := validateData(e.Format, e.Data); err != nil {
+		return 0, err
+	}
+	e.Data = slices.Clone(e.Data)
+	return size, nil
+}
+
+func (e *EventData) size() int {
+	m := &e.Metadata
+	n := len(e.Data) + len(e.Type) + len(m.CorrelationID) + len(m.CausationID) + len(m.Tenant) + len(m.TraceParent) + len(m.TraceState)
+	for k, v := range m.Custom {
+		n += len(k) + len(v)
+	}
+	return n
+}
