@@ -42,6 +42,10 @@ type Token string
 // by its event ids: when each stream already holds exactly these ids at exactly
 // this place, that is the first result, marked as a duplicate; only otherwise is
 // it a conflict. Streams that are only checked are not looked at then.
+//
+// An ID is kept only by an append that wrote something. So a request with an ID
+// and no events, expecting Any, asks whether the append was made: the answer is
+// its first result, marked as a duplicate, or one that is not.
 type AppendRequest struct {
 	ID AppendID
 	// Streams names each stream once.
