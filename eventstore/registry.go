@@ -201,15 +201,15 @@ func (r *Registry) lookup(v any) (*TypeDef, any) {
 func (r *Registry) Decode(e Event) (any, error) {
 	d, ok := r.byName[e.Type]
 	if !ok {
-		return nil, &DecodeError{Event: e.ref(), Err: fmt.Errorf("event type %q is %w", e.Type, ErrUnregistered)}
+		return nil, &DecodeError{Event: e.Ref(), Err: fmt.Errorf("event type %q is %w", e.Type, ErrUnregistered)}
 	}
 	codec, ok := r.codecs[e.Format]
 	if !ok {
-		return nil, &DecodeError{Event: e.ref(), Err: fmt.Errorf("no codec for format %s", e.Format)}
+		return nil, &DecodeError{Event: e.Ref(), Err: fmt.Errorf("no codec for format %s", e.Format)}
 	}
 	v, err := d.decodeSchema(codec, e.Schema, e.Data)
 	if err != nil {
-		return nil, &DecodeError{Event: e.ref(), Err: err}
+		return nil, &DecodeError{Event: e.Ref(), Err: err}
 	}
 	return v, nil
 }
@@ -231,7 +231,8 @@ type EventRef struct {
 	Schema   int
 }
 
-func (e Event) ref() EventRef {
+// Ref returns what identifies the event, without its payload.
+func (e Event) Ref() EventRef {
 	return EventRef{ID: e.ID, Stream: e.Stream, Version: e.Version, Position: e.Position, Type: e.Type, Schema: e.Schema}
 }
 
