@@ -49,8 +49,8 @@ func Idempotent(t testing.TB, registry *eventstore.Registry, payloads []any, new
 	random := rand.New(rand.NewPCG(seed, 0))
 	var backs []throwback
 	for at := eventstore.Position(0); at < end; {
-		at = min(end, at+1+random.N(max(1, end/4)))
-		backs = append(backs, throwback{from: at, to: at - random.N(at+1)})
+		at = min(end, at+1+eventstore.Position(random.Int64N(int64(max(1, end/4)))))
+		backs = append(backs, throwback{from: at, to: eventstore.Position(random.Int64N(int64(at + 1)))})
 	}
 	crashed := newModel()
 	run(t, log, registry, crashed, end, backs)
