@@ -1,0 +1,146 @@
+package simstore_test
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/annals-es/annals/eventstore"
+	"github.com/annals-es/annals/simstore"
+)
+
+// orderPlaced is an event of the size and shape that people store.
+type orderPlaced struct {
+	OrderID    string      `json:"orderId"`
+	CustomerID string      `json:"customerId"`
+	Total      int64       `json:"total"`
+	Currency   string      `json:"currency"`
+	PlacedAt   time.Time   `json:"placedAt"`
+	Lines      []orderLine `json:"lines"`
+}
+
+type orderLine struct {
+	SKU      string `json:"sku"`
+	Quantity int    `json:"quantity"`
+	Price    int64  `json:"price"`
+}
+
+func benchRegistry() *eventstore.Registry {
+	return eventstore.MustRegistry(eventstore.Type[orderPlaced]("order.placed"))
+}
+
+func benchPayload() orderPlaced {
+	return orderPlaced{
+		OrderID: "order-7f3c9a", CustomerID: "customer-118", Total: 12_900, Currency: "EUR",
+		PlacedAt: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC),
+		Lines:    []orderLine{{SKU: "A-100", Quantity: 2, Price: 4_950}, {SKU: "B-7", Quantity: 1, Price: 3_000}},
+	}
+}
+
+// BenchmarkAppend appends single events to many streams from two goroutines,
+// encoding each payload. It reports events per second and the memory that an
+// event takes once stored.
+func BenchmarkAppend(b *testing.B) {
+	const writers, streams = 2, 10_000
+	registry, ctx := benchRegistry(), context.Background()
+	store := simstore.New(simstore.Config{})
+	defer store.Close()
+	names := make([]eventstore.StreamID, streams)
+	for i := range names {
+		names[i] = eventstore.NewStreamID("order", fmt.Sprint(i))
+	}
+	before := heapInUse()
+	b.ResetTimer()
+	b.ReportAllocs()
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			payload := benchPayload()
+			for i := w; i < b.N; i += writers {
+				events, err := registry.Encode(payload)
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				if _, err := eventstore.Append(ctx, store, names[i%streams], eventstore.Any, events...); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	b.StopTimer()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+	b.ReportMetric(float64(heapInUse()-before)/float64(b.N), "stored-B/event")
+	runtime.KeepAlive(store)
+}
+
+func heapInUse() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// BenchmarkLoad reads a stream of 1,000 events over and over, as events and
+// decoded into Go types.
+func BenchmarkLoad(b *testing.B) {
+	registry, ctx := benchRegistry(), context.Background()
+	store := simstore.New(simstore.Config{})
+	defer store.Close()
+	events, err := registry.Encode(benchPayload())
+	if err != nil {
+		b.Fatal(err)
+	}
+	for range 1_000 {
+		if _, err := eventstore.Append(ctx, store, "order-1", eventstore.Any, events...); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.Run("events", func(b *testing.B) {
+		b.ReportAllocs()
+		n := 0
+		for b.Loop() {
+			for _, err := range store.ReadStream(ctx, "order-1", eventstore.StreamQuery{}) {
+				if err != nil {
+					b.Fatal(err)
+				}
+				n++
+			}
+		}
+		b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "events/s")
+	})
+	b.Run("decoded", func(b *testing.B) {
+		b.ReportAllocs()
+		n := 0
+		for b.Loop() {
+			for e, err := range store.ReadStream(ctx, "order-1", eventstore.StreamQuery{}) {
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err := registry.Decode(e); err != nil {
+					b.Fatal(err)
+				}
+				n++
+			}
+		}
+		b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "events/s")
+	})
+	b.Run("log", func(b *testing.B) {
+		b.ReportAllocs()
+		n := 0
+		for b.Loop() {
+			for _, err := range store.ReadLog(ctx, eventstore.LogQuery{}) {
+				if err != nil {
+					b.Fatal(err)
+				}
+				n++
+			}
+		}
+		b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "events/s")
+	})
+}

@@ -1,0 +1,321 @@
+package simstore
+
+import (
+	"context"
+	"iter"
+	"maps"
+	"strconv"
+	"time"
+
+	"github.com/annals-es/annals/eventstore"
+)
+
+// readBatch is how many events are copied under a lock at once.
+const readBatch = 128
+
+// ReadStream implements [eventstore.StreamReader].
+func (s *Store) ReadStream(ctx context.Context, name eventstore.StreamID, q eventstore.StreamQuery) iter.Seq2[eventstore.Event, error] {
+	return func(yield func(eventstore.Event, error) bool) {
+		err := s.ready(ctx)
+		if err == nil {
+			err = name.Validate()
+		}
+		if err == nil {
+			err = q.Validate()
+		}
+		var f *Injection
+		if err == nil && s.faults.active() {
+			f, err = s.faults.meet(ctx, OpReadStream, name)
+		}
+		var positions []eventstore.Position
+		if err == nil {
+			positions, err = s.selectPositions(name, q)
+		}
+		if err != nil {
+			yield(eventstore.Event{}, err)
+			return
+		}
+		r := reader{store: s, ctx: ctx, op: OpReadStream, fault: f, yield: yield}
+		r.stream(positions, q.Direction)
+	}
+}
+
+// selectPositions returns the positions of the events that a query asks for,
+// forward. They never change.
+func (s *Store) selectPositions(name eventstore.StreamID, q eventstore.StreamQuery) ([]eventstore.Position, error) {
+	sh := s.shardOf(name)
+	sh.mu.RLock()
+	defer sh.mu.RUnlock()
+	st, ok := sh.streams[name]
+	if !ok {
+		return nil, nil
+	}
+	info := st.info()
+	if info.State == eventstore.Tombstoned {
+		return nil, &eventstore.TombstonedError{Stream: name}
+	}
+	first, last := info.First, info.Head
+	if q.Direction == eventstore.Forward {
+		first = max(first, q.From)
+	} else if q.From > 0 {
+		last = min(last, q.From)
+	}
+	if first > last {
+		return nil, nil
+	}
+	selected := st.positions[first-1 : last]
+	if q.Limit > 0 && q.Limit < len(selected) {
+		if q.Direction == eventstore.Forward {
+			selected = selected[:q.Limit]
+		} else {
+			selected = selected[len(selected)-q.Limit:]
+		}
+	}
+	return selected, nil
+}
+
+// A reader yields events to a consumer.
+type reader struct {
+	store  *Store
+	ctx    context.Context // of the iteration, which the reader does not outlive
+	op     Op
+	fault  *Injection // nil for none
+	yield  func(eventstore.Event, error) bool
+	events []eventstore.Event
+	count  int
+}
+
+// stream yields the events at positions, the last one first when backward.
+func (r *reader) stream(positions []eventstore.Position, d eventstore.Direction) {
+	r.events = make([]eventstore.Event, 0, min(len(positions), readBatch))
+	for len(positions) > 0 {
+		n := min(len(positions), readBatch)
+		var batch []eventstore.Position
+		if d == eventstore.Forward {
+			batch, positions = positions[:n], positions[n:]
+		} else {
+			batch, positions = positions[len(positions)-n:], positions[:len(positions)-n]
+		}
+		r.store.log.content.RLock()
+		size := 0
+		for _, p := range batch {
+			size += len(r.store.log.at(p).data)
+		}
+		copies := make([]byte, 0, size)
+		r.events = r.events[:0]
+		erased := eventstore.StreamID("")
+		for i := range batch {
+			p := batch[i]
+			if d == eventstore.Backward {
+				p = batch[len(batch)-1-i]
+			}
+			rec := r.store.log.at(p)
+			if rec.erased() { // since the read began
+				erased = rec.stream.name
+				break
+			}
+			copies = r.take(rec, 0, copies)
+		}
+		r.store.log.content.RUnlock()
+		if !r.flush() {
+			return
+		}
+		if erased != "" {
+			r.yield(eventstore.Event{}, &eventstore.TombstonedError{Stream: erased})
+			return
+		}
+	}
+	r.end()
+}
+
+// take copies an event for the consumer.
+func (r *reader) take(rec *record, p eventstore.Position, copies []byte) []byte {
+	r.events = append(r.events, eventstore.Event{Stream: rec.stream.name, Version: rec.version, Position: p, Type: rec.typ})
+	if rec.erased() {
+		return copies
+	}
+	e := &r.events[len(r.events)-1]
+	start := len(copies)
+	copies = append(copies, rec.data...)
+	e.ID, e.Schema, e.Format = rec.id, int(rec.schema), rec.format
+	// Data ends where its capacity does: a consumer's append cannot reach into
+	// the next event.
+	e.Data = copies[start:len(copies):len(copies)]
+	e.Time = time.UnixMilli(rec.millis).UTC()
+	if rec.meta != nil {
+		e.Metadata = *rec.meta
+		e.Metadata.Custom = maps.Clone(rec.meta.Custom)
+	}
+	return copies
+}
+
+// flush yields the events taken and reports whether to go on.
+func (r *reader) flush() bool {
+	for i := range r.events {
+		if err := r.store.ready(r.ctx); err != nil {
+			r.yield(eventstore.Event{}, err)
+			return false
+		}
+		if r.breaksOff() {
+			r.yield(eventstore.Event{}, r.fault.unavailable(r.op))
+			return false
+		}
+		r.count++
+		if !r.yield(r.events[i], nil) {
+			return false
+		}
+	}
+	return true
+}
+
+// breaksOff reports whether the fault that the read met is due.
+func (r *reader) breaksOff() bool { return r.fault != nil && r.count >= r.fault.fault.Events }
+
+// end ends a read that came to its end, which a fault may still turn into a
+// failure.
+func (r *reader) end() {
+	if r.fault != nil {
+		r.yield(eventstore.Event{}, r.fault.unavailable(r.op))
+	}
+}
+
+// ReadLog implements [eventstore.Log].
+func (s *Store) ReadLog(ctx context.Context, q eventstore.LogQuery) iter.Seq2[eventstore.Event, error] {
+	return func(yield func(eventstore.Event, error) bool) {
+		err := s.ready(ctx)
+		if err == nil {
+			err = q.Validate()
+		}
+		var f *Injection
+		if err == nil && s.faults.active() {
+			f, err = s.faults.meet(ctx, OpReadLog, "")
+		}
+		if err != nil {
+			yield(eventstore.Event{}, err)
+			return
+		}
+		r := reader{store: s, ctx: ctx, op: OpReadLog, fault: f, yield: yield}
+		r.log(q)
+	}
+}
+
+// log yields the events of the log that a query asks for.
+func (r *reader) log(q eventstore.LogQuery) {
+	through := r.store.log.head()
+	if q.Through > 0 {
+		through = min(through, q.Through)
+	}
+	var matches func(eventstore.StreamID, eventstore.EventType) bool
+	if !q.Filter.IsZero() {
+		matches = q.Filter.Matcher()
+	}
+	for after := q.After; after < through; {
+		// Without a limit on what is looked at, a filter that nothing passes
+		// would neither let go of the lock nor notice a cancelled context.
+		stop := min(through, after+readBatch*8)
+		room := readBatch
+		if q.Limit > 0 {
+			room = min(room, q.Limit-r.count)
+		}
+		if err := r.store.ready(r.ctx); err != nil {
+			r.yield(eventstore.Event{}, err)
+			return
+		}
+		after = r.gather(after, stop, room, matches)
+		if !r.flush() {
+			return
+		}
+		if q.Limit > 0 && r.count >= q.Limit {
+			break
+		}
+	}
+	r.end()
+}
+
+// gather takes up to room matching events between two positions and returns how
+// far it got.
+func (r *reader) gather(after, through eventstore.Position, room int, matches func(eventstore.StreamID, eventstore.EventType) bool) eventstore.Position {
+	r.store.log.content.RLock()
+	defer r.store.log.content.RUnlock()
+	r.events = r.events[:0]
+	var copies []byte
+	for p := after + 1; p <= through; p++ {
+		rec := r.store.log.at(p)
+		if matches != nil && !matches(rec.stream.name, rec.typ) {
+			continue
+		}
+		if cap(copies)-len(copies) < len(rec.data) {
+			copies = make([]byte, 0, max(len(rec.data), 16<<10))
+		}
+		copies = r.take(rec, p, copies)
+		if len(r.events) == room {
+			return p
+		}
+	}
+	return through
+}
+
+// Head implements [eventstore.Log].
+func (s *Store) Head(ctx context.Context) (eventstore.Position, error) {
+	if err := s.begin(ctx, OpHead, ""); err != nil {
+		return 0, err
+	}
+	return s.log.head(), nil
+}
+
+// Wait implements [eventstore.Log].
+func (s *Store) Wait(ctx context.Context, after eventstore.Position) (eventstore.Position, error) {
+	if err := s.ready(ctx); err != nil {
+		return 0, err
+	}
+	if after < 0 {
+		return 0, invalidf("after", "is negative; 0 stands before the first event")
+	}
+	if err := s.begin(ctx, OpWait, ""); err != nil {
+		return 0, err
+	}
+	return s.waitUntil(ctx, after+1)
+}
+
+// waitUntil returns the head when it has reached a position.
+func (s *Store) waitUntil(ctx context.Context, p eventstore.Position) (eventstore.Position, error) {
+	for {
+		head, changed := s.log.changed()
+		if err := s.ready(ctx); err != nil {
+			return 0, err
+		}
+		if head >= p {
+			return head, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+}
+
+// Await implements [eventstore.Log].
+func (s *Store) Await(ctx context.Context, token eventstore.Token) (eventstore.Position, error) {
+	if err := s.ready(ctx); err != nil {
+		return 0, err
+	}
+	if token == "" {
+		return 0, nil
+	}
+	p, err := strconv.ParseInt(string(token), 10, 64)
+	if err != nil || p < 1 {
+		return 0, invalidf("token", "%q is none that this store made", token)
+	}
+	if err := s.begin(ctx, OpAwait, ""); err != nil {
+		return 0, err
+	}
+	position := eventstore.Position(p)
+	if position > s.log.last() {
+		return 0, invalidf("token", "%q is of another store: the log ends at %d", token, s.log.last())
+	}
+	if _, err := s.waitUntil(ctx, position); err != nil {
+		return 0, err
+	}
+	return position, nil
+}
