@@ -9,14 +9,19 @@ import (
 )
 
 // WaitFor waits until the projection has applied an append, so that its caller
-// reads its own writes. It returns the error of a runner that has given up, and
-// the context's error; a runner that is not running may be started later and is
-// waited for.
+// reads its own writes. Errors are those of [Runner.WaitUntil].
 func (r *Runner) WaitFor(ctx context.Context, token eventstore.Token) error {
 	position, err := r.log.Await(ctx, token)
 	if err != nil {
 		return fmt.Errorf("wait for projection %s: %w", r.projection.key, err)
 	}
+	return r.WaitUntil(ctx, position)
+}
+
+// WaitUntil waits until the projection has applied everything up to a position.
+// It returns the error of a runner that has given up, and the context's error; a
+// runner that is not running may be started later and is waited for.
+func (r *Runner) WaitUntil(ctx context.Context, position eventstore.Position) error {
 	for {
 		status, changed := r.progress.watch()
 		switch {

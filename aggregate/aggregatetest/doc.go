@@ -1,7 +1,8 @@
 // Package aggregatetest tests aggregates as given, when, then: given these
 // events, when this command comes, then these events follow.
 //
-//	aggregatetest.Given(t, orders.Decider, orders.Placed{Customer: "c1"}).
+//	aggregatetest.For(t, orders.Decider()).
+//		Given(orders.Placed{Customer: "c1"}).
 //		When(orders.Pay{Amount: 100}).
 //		Then(orders.Paid{Amount: 100})
 //

@@ -28,21 +28,30 @@ type Scenario[S, C, E any] struct {
 	err     error
 }
 
-// Given starts a scenario with the events that have happened, none for a new
-// aggregate.
-func Given[S, C, E any](t testing.TB, d aggregate.Decider[S, C, E], events ...E) *Scenario[S, C, E] {
+// For starts a scenario of a decider.
+func For[S, C, E any](t testing.TB, d aggregate.Decider[S, C, E]) *Scenario[S, C, E] {
 	t.Helper()
-	return &Scenario[S, C, E]{t: t, decider: d, given: events, options: []cmp.Option{
+	return &Scenario[S, C, E]{t: t, decider: d, options: []cmp.Option{
 		cmp.Exporter(exportAll),
 		cmpopts.IgnoreTypes(aggregate.Root[E]{}), // what a root has recorded is not its state
 	}}
 }
 
-// GivenRoot is [Given] for a root; its commands are functions that call the
+// ForRoot starts a scenario of a root; its commands are functions that call the
 // root's methods.
-func GivenRoot[R aggregate.Rooted[E], E any](t testing.TB, newRoot func() R, events ...E) *Scenario[R, func(R) error, E] {
+func ForRoot[R aggregate.Rooted[E], E any](t testing.TB, newRoot func() R) *Scenario[R, func(R) error, E] {
 	t.Helper()
-	return Given(t, aggregate.FromRoot[R, E](newRoot), events...)
+	return For(t, aggregate.FromRoot[R, E](newRoot))
+}
+
+// Given adds events that have happened. Without it the aggregate is new.
+func (s *Scenario[S, C, E]) Given(events ...E) *Scenario[S, C, E] {
+	s.t.Helper()
+	if s.decided {
+		s.t.Fatal("aggregatetest: Given was called after When")
+	}
+	s.given = append(s.given, events...)
+	return s
 }
 
 // exportAll lets cmp look into unexported fields: states are compared whole.
@@ -57,7 +66,7 @@ func (s *Scenario[S, C, E]) Compare(options ...cmp.Option) *Scenario[S, C, E] {
 
 // Encoded checks that the events of the scenario, given and decided, survive
 // being stored: encoded and decoded by a registry they are what they were. Call
-// it before When.
+// it after Given and before When.
 func (s *Scenario[S, C, E]) Encoded(r *eventstore.Registry) *Scenario[S, C, E] {
 	s.t.Helper()
 	s.checkEncoded(r, s.given)

@@ -1,0 +1,65 @@
+package readmodel
+
+import (
+	"time"
+
+	"github.com/annals-es/annals/eventstore"
+	"github.com/annals-es/annals/examples/orders/order"
+)
+
+// An Order is an order as customers and clerks see it.
+type Order struct {
+	ID       string       `json:"id"`
+	Customer string       `json:"customer"`
+	Region   string       `json:"region"`
+	Status   order.Status `json:"status"`
+	Items    int          `json:"items"`
+	Total    order.Money  `json:"total"`
+	PlacedAt time.Time    `json:"placed_at"`
+	// PaidAt is zero until the order is paid.
+	PaidAt time.Time   `json:"paid_at"`
+	Refund order.Money `json:"refund"`
+	Reason string      `json:"reason"`
+	// Version is that of the last event applied. Prices are needed to take
+	// items out again.
+	Version eventstore.Version     `json:"version"`
+	Prices  map[string]order.Money `json:"prices"`
+}
+
+// Apply returns the document after an event. Events that it has seen change
+// nothing, so they may come again.
+func (o Order) Apply(event order.Event, e eventstore.Event) Order {
+	if e.Version <= o.Version {
+		return o
+	}
+	o.ID, o.Version = e.Stream.Key(), e.Version
+	switch p := event.(type) {
+	case order.Placed:
+		o.Customer, o.Region, o.PlacedAt, o.Status = p.Customer, p.Region, p.At, order.Open
+	case order.ItemAdded:
+		o.Items += p.Quantity
+		o.Total += p.Price * order.Money(p.Quantity)
+		o.Prices = withPrice(o.Prices, p.SKU, p.Price)
+	case order.ItemRemoved:
+		o.Items -= p.Quantity
+		o.Total -= o.Prices[p.SKU] * order.Money(p.Quantity)
+	case order.Paid:
+		o.Status, o.PaidAt = order.PaidFor, p.At
+	case order.StockReserved:
+		o.Status = order.Ready
+	case order.Shipped:
+		o.Status = order.OnItsWay
+	case order.Cancelled:
+		o.Status, o.Refund, o.Reason = order.CalledOff, p.Refund, p.Reason
+	}
+	return o
+}
+
+func withPrice(prices map[string]order.Money, sku string, price order.Money) map[string]order.Money {
+	updated := make(map[string]order.Money, len(prices)+1)
+	for k, v := range prices {
+		updated[k] = v
+	}
+	updated[sku] = price
+	return updated
+}
