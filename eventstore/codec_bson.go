@@ -1,0 +1,147 @@
+package eventstore
+
+import (
+	"bytes"
+	"math"
+	"reflect"
+	"sync"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+)
+
+// NewBSONCodec returns the default codec. It takes the names of fields from bson
+// struct tags and, where there are none, from json struct tags, so that domain
+// types need not know of BSON. Documents in fields of interface type decode as
+// map[string]any. A time keeps its milliseconds and is in UTC afterwards.
+//
+// It reads and writes what the MongoDB driver's codec does with these settings.
+// Types made of plain fields, slices, pointers and maps with string keys, which
+// most events are, take a path of its own that is several times faster; all
+// others, and every error, are left to the driver's.
+func NewBSONCodec() Codec {
+	// A registry of its own: the driver's keeps the field names that it first
+	// saw for a type, and in its default registry those would be the names that
+	// other code asked for.
+	registry := bson.NewRegistry()
+	c := &bsonCodec{}
+	c.encoders.New = func() any {
+		e := &bsonEncoder{}
+		e.enc = bson.NewEncoder(bson.NewDocumentWriter(&e.buf))
+		e.enc.SetRegistry(registry)
+		e.enc.UseJSONStructTags()
+		return e
+	}
+	c.decoders.New = func() any {
+		d := bson.NewDecoder(bson.NewDocumentReader(bytes.NewReader(nil)))
+		d.SetRegistry(registry)
+		d.UseJSONStructTags()
+		d.DefaultDocumentMap()
+		return d
+	}
+	c.buffers.New = func() any { return new([]byte) }
+	return c
+}
+
+type bsonCodec struct {
+	plans              sync.Map // *bsonPlan by reflect.Type
+	buffers            sync.Pool
+	encoders, decoders sync.Pool // the driver's
+}
+
+type bsonEncoder struct {
+	buf bytes.Buffer
+	enc *bson.Encoder
+}
+
+// maxPooled is the size in bytes above which a buffer is not kept for reuse.
+const maxPooled = 64 << 10
+
+func (*bsonCodec) Format() Format { return BSON }
+
+func (c *bsonCodec) Marshal(v any) ([]byte, error) {
+	if data, ok := c.marshalPlanned(v); ok {
+		return data, nil
+	}
+	return c.marshalByDriver(v)
+}
+
+func (c *bsonCodec) marshalPlanned(v any) ([]byte, bool) {
+	value := reflect.ValueOf(v)
+	if value.Kind() == reflect.Pointer {
+		value = value.Elem()
+	}
+	if !value.IsValid() {
+		return nil, false
+	}
+	plan := c.plan(value.Type())
+	if plan.encode == nil {
+		return nil, false
+	}
+	buf := c.buffers.Get().(*[]byte)
+	data, ok := plan.encode((*buf)[:0], value)
+	if ok = ok && len(data) <= math.MaxInt32; ok {
+		*buf = data
+		data = bytes.Clone(data)
+	}
+	if cap(*buf) <= maxPooled {
+		c.buffers.Put(buf)
+	}
+	return data, ok
+}
+
+func (c *bsonCodec) marshalByDriver(v any) ([]byte, error) {
+	e := c.encoders.Get().(*bsonEncoder)
+	e.buf.Reset()
+	e.enc.Reset(bson.NewDocumentWriter(&e.buf))
+	if err := e.enc.Encode(v); err != nil {
+		return nil, err // the encoder may be half way through a document: not pooled again
+	}
+	data := bytes.Clone(e.buf.Bytes())
+	if e.buf.Cap() <= maxPooled {
+		c.encoders.Put(e)
+	}
+	return data, nil
+}
+
+func (c *bsonCodec) Unmarshal(data []byte, v any) error {
+	if err := validateBSON(data); err != nil {
+		return err
+	}
+	if c.unmarshalPlanned(data, v) {
+		return nil
+	}
+	d := c.decoders.Get().(*bson.Decoder)
+	d.Reset(bson.NewDocumentReader(bytes.NewReader(data)))
+	err := d.Decode(v)
+	c.decoders.Put(d)
+	return err
+}
+
+// unmarshalPlanned decodes into a zero value; what is merged into one that has
+// something in it is the driver's to say. Where it fails it leaves the zero value
+// behind.
+func (c *bsonCodec) unmarshalPlanned(data []byte, v any) bool {
+	value := reflect.ValueOf(v)
+	if value.Kind() != reflect.Pointer || value.IsNil() {
+		return false
+	}
+	value = value.Elem()
+	plan := c.plan(value.Type())
+	if plan.decode == nil || !value.IsZero() {
+		return false
+	}
+	r := bsonReader{data: data}
+	if !plan.decode(&r, bsonDocument, value) {
+		value.SetZero()
+		return false
+	}
+	return true
+}
+
+func (c *bsonCodec) plan(t reflect.Type) *bsonPlan {
+	if p, ok := c.plans.Load(t); ok {
+		return p.(*bsonPlan)
+	}
+	p, _ := c.plans.LoadOrStore(t, planType(t))
+	return p.(*bsonPlan)
+}
