@@ -8,7 +8,6 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/annals-es/annals/simstore/mongosim/internal/mql/match"
-	"github.com/annals-es/annals/simstore/mongosim/internal/mql/order"
 )
 
 // A Timestamp is a cluster time: seconds since 1970 in the upper 32 bits, an
@@ -160,15 +159,18 @@ func (h Hint) IsZero() bool { return h.Name == "" && h.Key == nil && h.Natural =
 // A Query is what Find looks for.
 type Query struct {
 	Filter *match.Filter // nil matches everything
-	Sort   *order.Order  // nil leaves the order to the plan
-	// SortSpec is the document that Sort was parsed from; {$natural: ±1} is
-	// understood here and needs no Sort.
+	// FilterSpec is the document that Filter was parsed from, for explain.
+	FilterSpec bson.Raw
+	// SortSpec is the sort document, checked by order.Parse; {$natural: ±1} is
+	// understood as well. nil or empty leaves the order to the plan.
 	SortSpec bson.Raw
 	Hint     Hint
 	Skip     int64
 	Limit    int64 // 0 means all
 	// Min (inclusive) and Max (exclusive) bound the hinted index's keys.
 	Min, Max bson.Raw
+	// AllowDiskUse lifts the limit of 100 MiB on sorting in memory.
+	AllowDiskUse bool
 	// Tailable makes a cursor on a capped collection stay open at its end.
 	Tailable bool
 	// Expect hints at how many documents the caller will take at first, so that

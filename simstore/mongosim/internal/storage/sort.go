@@ -1,0 +1,118 @@
+package storage
+
+import (
+	"bytes"
+	"container/heap"
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/annals-es/annals/simstore/mongosim/internal/mongoerr"
+)
+
+// sortMemory is how many bytes may be sorted in memory without allowDiskUse.
+const sortMemory = 100 << 20
+
+// A keyed document is one to be sorted: by key, and where keys are equal in
+// the order in which documents came.
+type keyed struct {
+	found
+	sortKey []byte
+	seq     int
+}
+
+func compareKeyed(a, b keyed) int {
+	if c := bytes.Compare(a.sortKey, b.sortKey); c != 0 {
+		return c
+	}
+	return a.seq - b.seq
+}
+
+// worstFirst is a heap of the best documents so far, the worst on top.
+type worstFirst []keyed
+
+func (h worstFirst) Len() int           { return len(h) }
+func (h worstFirst) Less(i, j int) bool { return compareKeyed(h[i], h[j]) > 0 }
+func (h worstFirst) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *worstFirst) Push(x any)        { *h = append(*h, x.(keyed)) }
+func (h *worstFirst) Pop() any {
+	last := len(*h) - 1
+	x := (*h)[last]
+	*h = (*h)[:last]
+	return x
+}
+
+// sort reads all that the filter matches and puts it in order. With a limit
+// no more than that is kept.
+func (cur *Cursor) sort(ctx context.Context) error {
+	q := &cur.plan.query
+	spec := sortSpec(q)
+	keep := 0
+	if q.Limit > 0 {
+		keep = int(q.Limit + q.Skip)
+	}
+	var all worstFirst
+	var k keys
+	size := 0
+	for seq := 0; ; seq++ {
+		f, ok, err := cur.filtered(ctx)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			break
+		}
+		key, err := sortKey(spec, f, &k)
+		if err != nil {
+			return err
+		}
+		d := keyed{found: f, sortKey: key, seq: seq}
+		size += len(f.doc) + len(key)
+		switch {
+		case keep == 0 || len(all) < keep:
+			all = append(all, d)
+			if len(all) == keep {
+				heap.Init(&all)
+			}
+		case compareKeyed(d, all[0]) < 0:
+			size -= len(all[0].doc) + len(all[0].sortKey)
+			all[0] = d
+			heap.Fix(&all, 0)
+		default:
+			size -= len(f.doc) + len(key)
+		}
+		if size > sortMemory && !q.AllowDiskUse {
+			return mongoerr.New(292, "Executor error during find command :: caused by :: Sort exceeded memory limit of %d bytes, but did not opt in to external sorting.", sortMemory)
+		}
+	}
+	slices.SortFunc(all, compareKeyed)
+	cur.results = make([]found, len(all))
+	for i, d := range all {
+		cur.results[i] = d.found
+	}
+	return nil
+}
+
+// sortSpec is the index that would give the order: a document sorts by the
+// least of the keys it would have there, as on the server.
+func sortSpec(q *Query) *indexSpec {
+	fields, _ := sortFields(q.SortSpec)
+	spec := &indexSpec{}
+	for _, f := range fields {
+		spec.fields = append(spec.fields, indexField{path: f.path, dotted: strings.ContainsRune(f.path, '.'), desc: f.desc})
+	}
+	return spec
+}
+
+func sortKey(spec *indexSpec, f found, k *keys) ([]byte, error) {
+	if err := spec.extract(f.doc, k); err != nil {
+		return nil, mongoerr.New(mongoerr.BadValue, "cannot sort with keys that are parallel arrays")
+	}
+	least := k.at(0)
+	for i := 1; i < k.len(); i++ {
+		if key := k.at(i); bytes.Compare(key, least) < 0 {
+			least = key
+		}
+	}
+	return bytes.Clone(least), nil
+}
