@@ -115,14 +115,14 @@ func (r *Repository[S, C, E]) fromCache(ctx context.Context, stream eventstore.S
 	if !ok || l.version == 0 {
 		return nil, nil
 	}
-	known := l.version
-	l.state, l.read = r.cfg.Clone(l.state), 0
+	known, intact := l.version, false
+	l.state, l.read, l.cached = r.cfg.Clone(l.state), 0, true
 	for e, err := range r.store.ReadStream(ctx, stream, eventstore.StreamQuery{From: known}) {
 		if err != nil {
 			return nil, err
 		}
-		if l.read++; l.read == 1 {
-			if e.Version != known {
+		if !intact {
+			if intact = e.Version == known; !intact {
 				break
 			}
 			continue
@@ -130,13 +130,12 @@ func (r *Repository[S, C, E]) fromCache(ctx context.Context, stream eventstore.S
 		if err := r.fold(&l, e); err != nil {
 			return nil, err
 		}
+		l.read++
 	}
-	if l.read == 0 || l.version < known+eventstore.Version(l.read-1) {
+	if !intact {
 		r.cache.Remove(stream)
 		return nil, nil
 	}
-	l.read--
-	l.cached = true
 	return &l, nil
 }
 

@@ -70,7 +70,7 @@ func (s *Store) append(req eventstore.AppendRequest) (eventstore.AppendResult, e
 		return repeatAppend(first, req)
 	}
 	res, err := s.commit(req)
-	if err == nil {
+	if err == nil && res.Token != "" { // an append that wrote nothing keeps no id
 		s.appends[req.ID] = cloneResult(res)
 	}
 	return res, err
