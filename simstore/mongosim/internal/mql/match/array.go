@@ -118,7 +118,7 @@ func (p *parser) allElement(path string, v bson.RawValue, isDoc bool, name strin
 	case v.Type == bson.TypeRegex:
 		pattern, options := value.AsRegex(v)
 		return regexLeaf(path, pattern, options)
-	case isDoc && isPathOperator(name):
+	case isDoc && IsPathOperator(name):
 		return nil, mongoerr.New(mongoerr.BadValue, "no $ expressions in $all")
 	}
 	return comparisonLeaf(kindEq, path, v)

@@ -125,9 +125,9 @@ type operand struct {
 	at      level
 }
 
-// isPathOperator tells whether name, with its dollar, is an operator on a
-// path. The server counts $eq and $not separately.
-func isPathOperator(name string) bool {
+// IsPathOperator tells whether name, with its dollar, is an operator on a
+// path as far as $pull and $all are concerned: $eq and $not don't count.
+func IsPathOperator(name string) bool {
 	if !strings.HasPrefix(name, "$") || name == "$eq" || name == "$not" {
 		return false
 	}
