@@ -28,6 +28,8 @@ const (
 
 // A Filter is a parsed filter. It is safe for concurrent use.
 type Filter struct {
+	doc     bson.Raw
+	env     *expr.Env
 	root    node // as the server evaluates it
 	hasExpr bool // matching can fail, and needs a place for the error
 }
@@ -40,15 +42,32 @@ func Parse(filter bson.Raw, env *expr.Env) (*Filter, error) {
 
 // ParseWith is Parse where only the given features are allowed.
 func ParseWith(filter bson.Raw, env *expr.Env, allowed Features) (*Filter, error) {
+	f, err := parse(filter, env, allowed)
+	if err != nil {
+		return nil, err
+	}
+	sortTree(f.root)
+	return f, nil
+}
+
+func parse(filter bson.Raw, env *expr.Env, allowed Features) (*Filter, error) {
 	p := &parser{env: env, allowed: allowed}
 	root, err := p.filter(filter, levelTop)
 	if err != nil {
 		return nil, err
 	}
-	root = root.optimize()
-	sortTree(root)
-	return &Filter{root: root, hasExpr: p.hasExpr}, nil
+	return &Filter{doc: filter, env: env, root: root.optimize(), hasExpr: p.hasExpr}, nil
 }
+
+// AsWritten gives the same filter with its conditions in the order in which
+// they are written, not in the order in which the server evaluates them. The
+// position that a positional projection refers to can depend on it.
+func (f *Filter) AsWritten(allowed Features) (*Filter, error) {
+	return parse(f.doc, f.env, allowed)
+}
+
+// Doc gives the filter document.
+func (f *Filter) Doc() bson.Raw { return f.doc }
 
 // Match tells whether doc satisfies the filter. Only a filter with $expr can
 // fail.
