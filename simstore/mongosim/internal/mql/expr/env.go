@@ -1,12 +1,7 @@
-// Package expr parses and evaluates the expressions of the aggregation
-// language: $add and its like, field paths, variables, and the accumulators
-// of $group.
-//
-// An operator is a line in one of the tables (see operators) and a function;
-// nothing else knows it.
 package expr
 
 import (
+	"math/rand/v2"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -31,6 +26,26 @@ type Env struct {
 	Version     Version        // what the server presents itself as; 0 means V44
 	Now         time.Time      // $$NOW; zero means the time of parsing
 	ClusterTime bson.RawValue  // $$CLUSTER_TIME, a timestamp; missing if the server has none
-	Vars        bson.Raw       // the command's let, already evaluated
-	Rand        func() float64 // for $rand and $sample; nil means a generator of its own
+	Vars        bson.Raw       // the command's let, already evaluated: name and value
+	Scope       []string       // variables whose values Eval is given as Vars
+	Rand        func() float64 // for $rand and $sample, in [0, 1); nil means the process's generator
+}
+
+// With returns a copy of the environment that declares more variables, after
+// those it has.
+func (e *Env) With(names ...string) *Env {
+	c := *e
+	c.Scope = append(append([]string(nil), e.Scope...), names...)
+	return &c
+}
+
+// Supports tells whether the server presents itself as v or newer.
+func (e *Env) Supports(v Version) bool { return max(e.Version, V44) >= v }
+
+// Random draws a number in [0, 1).
+func (e *Env) Random() float64 {
+	if e.Rand != nil {
+		return e.Rand()
+	}
+	return rand.Float64()
 }

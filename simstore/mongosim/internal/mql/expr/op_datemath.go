@@ -1,0 +1,3 @@
+package expr
+
+func dateCalculations() map[string]*operator { return map[string]*operator{} }
