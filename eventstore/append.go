@@ -3,8 +3,8 @@ package eventstore
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -87,9 +87,10 @@ func Append(ctx context.Context, store Appender, stream StreamID, expected Expec
 }
 
 // Prepare is the first step of every store's Append: it validates a request and
-// returns a copy that shares no memory with it and has all defaults filled in:
-// event ids, schema versions, times (now for those not set, all in UTC and cut
-// to milliseconds) and metadata from ctx. Its errors match [ErrNotWritten].
+// returns a copy that shares no memory with it that could change, and has all
+// defaults filled in: event ids, schema versions, times (now for those not set,
+// all in UTC and cut to milliseconds) and metadata from ctx. Its errors match
+// [ErrNotWritten].
 func Prepare(ctx context.Context, req AppendRequest, now time.Time) (AppendRequest, error) {
 	if err := ctx.Err(); err != nil {
 		return AppendRequest{}, NotWritten(err)
@@ -97,31 +98,69 @@ func Prepare(ctx context.Context, req AppendRequest, now time.Time) (AppendReque
 	if err := validateShape(req); err != nil {
 		return AppendRequest{}, err
 	}
-	inherited := MetadataFrom(ctx)
-	streams := make([]StreamAppend, len(req.Streams))
-	size, events := 0, 0
-	for i, s := range req.Streams {
-		s.Events = slices.Clone(s.Events)
+	p := preparation{now: cutTime(now), inherited: MetadataFrom(ctx)}
+	p.inherits = !p.inherited.IsZero()
+	req.Streams = p.copyStreams(req.Streams)
+	for i := range req.Streams {
+		s := &req.Streams[i]
 		for j := range s.Events {
-			n, err := prepareEvent(&s.Events[j], inherited, now)
+			n, err := p.event(&s.Events[j])
 			if err != nil {
 				return AppendRequest{}, fmt.Errorf("append to %q: event %d of %d: %w", s.Stream, j+1, len(s.Events), err)
 			}
-			size += n + len(s.Stream)
+			p.size += n + len(s.Stream)
 		}
-		s.Stream = StreamID(strings.Clone(string(s.Stream)))
-		events += len(s.Events)
-		streams[i] = s
 	}
-	if size > MaxAppendSize {
-		return AppendRequest{}, &TooLargeError{What: "append", Size: size, Limit: MaxAppendSize}
+	if p.size > MaxAppendSize {
+		return AppendRequest{}, &TooLargeError{What: "append", Size: p.size, Limit: MaxAppendSize}
 	}
-	if events > 1 {
-		if err := refuseRepeatedIDs(streams, events); err != nil {
+	if p.events > 1 {
+		if err := refuseRepeatedIDs(req.Streams, p.events); err != nil {
 			return AppendRequest{}, err
 		}
 	}
-	return AppendRequest{ID: req.ID, Streams: streams}, nil
+	return req, nil
+}
+
+// A preparation is what Prepare knows while it works.
+type preparation struct {
+	now       time.Time
+	inherited Metadata
+	inherits  bool
+	events    int
+	size      int
+	data      []byte // room for the copies of all data
+}
+
+// copyStreams copies the parts of a request and their events, though not yet
+// what those refer to, in as few pieces as possible.
+func (p *preparation) copyStreams(streams []StreamAppend) []StreamAppend {
+	size := 0
+	for i := range streams {
+		p.events += len(streams[i].Events)
+		for j := range streams[i].Events {
+			size += len(streams[i].Events[j].Data)
+		}
+	}
+	if size <= MaxAppendSize { // what is over is refused, not copied
+		p.data = make([]byte, 0, size)
+	}
+	if len(streams) == 1 && p.events == 1 {
+		one := &struct {
+			streams [1]StreamAppend
+			events  [1]EventData
+		}{streams: [1]StreamAppend{streams[0]}, events: [1]EventData{streams[0].Events[0]}}
+		one.streams[0].Events = one.events[:]
+		return one.streams[:]
+	}
+	streams = slices.Clone(streams)
+	events := make([]EventData, 0, p.events)
+	for i := range streams {
+		start := len(events)
+		events = append(events, streams[i].Events...)
+		streams[i].Events = events[start:len(events):len(events)]
+	}
+	return streams
 }
 
 func validateShape(req AppendRequest) error {
@@ -176,14 +215,14 @@ func refuseRepeatedIDs(streams []StreamAppend, events int) error {
 	return nil
 }
 
-// prepareEvent validates an event, fills in its defaults, replaces what it
-// shares with the caller and returns its size.
-func prepareEvent(e *EventData, inherited Metadata, now time.Time) (int, error) {
+// event validates an event, fills in its defaults, replaces what it shares with
+// the caller and returns its size.
+func (p *preparation) event(e *EventData) (int, error) {
 	if err := e.Type.Validate(); err != nil {
 		return 0, err
 	}
-	if e.Schema < 0 {
-		return 0, &InvalidError{What: "schema version", Reason: "is negative; versions start at 1"}
+	if e.Schema < 0 || e.Schema > math.MaxInt32 {
+		return 0, &InvalidError{What: "schema version", Reason: fmt.Sprintf("is %d; versions start at 1 and have 31 bits", e.Schema)}
 	}
 	if e.Schema == 0 {
 		e.Schema = 1
@@ -192,10 +231,15 @@ func prepareEvent(e *EventData, inherited Metadata, now time.Time) (int, error) 
 		e.ID = NewEventID()
 	}
 	if e.Time.IsZero() {
-		e.Time = now
+		e.Time = p.now
+	} else {
+		e.Time = cutTime(e.Time)
 	}
-	e.Time = time.UnixMilli(e.Time.UnixMilli()).UTC()
-	e.Metadata = e.Metadata.Or(inherited)
+	if p.inherits || len(e.Metadata.Custom) > 0 {
+		e.Metadata = e.Metadata.Or(p.inherited)
+	} else {
+		e.Metadata.Custom = nil
+	}
 	if err := e.Metadata.validate(); err != nil {
 		return 0, err
 	}
@@ -206,9 +250,18 @@ func prepareEvent(e *EventData, inherited Metadata, now time.Time) (int, error) 
 	if err := validateData(e.Format, e.Data); err != nil {
 		return 0, err
 	}
-	e.Data = slices.Clone(e.Data)
+	if cap(p.data)-len(p.data) < len(e.Data) {
+		return size, nil // the append is too large as a whole
+	}
+	start := len(p.data)
+	p.data = append(p.data, e.Data...)
+	// Capped: appending to one event's data cannot reach into the next one's.
+	e.Data = p.data[start:len(p.data):len(p.data)]
 	return size, nil
 }
+
+// cutTime cuts a time to the precision that is stored.
+func cutTime(t time.Time) time.Time { return time.UnixMilli(t.UnixMilli()).UTC() }
 
 func (e *EventData) size() int {
 	m := &e.Metadata

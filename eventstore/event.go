@@ -6,18 +6,7 @@ import (
 	"maps"
 	"slices"
 	"time"
-
-	"github.com/google/uuid"
 )
-
-// An EventID identifies an event, by default a UUIDv7. It is what makes an
-// append repeatable: see [AppendRequest].
-type EventID = uuid.UUID
-
-// NewEventID returns a new UUIDv7. It is safe for concurrent use.
-func NewEventID() EventID {
-	return uuid.Must(uuid.NewV7())
-}
 
 // An EventType is an event's stable name, as in "order.placed". It is not a Go
 // type: types may be renamed, what is stored may not. The rules for a name are

@@ -94,70 +94,83 @@ func cloneResult(r eventstore.AppendResult) eventstore.AppendResult {
 	return r
 }
 
+// A slot is where a part of a request goes.
+type slot struct {
+	shard  *shard
+	stream *stream // nil when there is none yet
+}
+
+func (sl slot) info(name eventstore.StreamID) eventstore.StreamInfo {
+	if sl.stream == nil {
+		return eventstore.StreamInfo{Stream: name, First: 1}
+	}
+	return sl.stream.info()
+}
+
 // commit is the atomic step: it checks all streams and writes, or writes
 // nothing.
 func (s *Store) commit(req eventstore.AppendRequest) (eventstore.AppendResult, error) {
+	slots := make([]slot, 0, 4) // stays on the stack unless there are more
 	if len(req.Streams) == 1 {
 		sh := s.shardOf(req.Streams[0].Stream)
 		sh.mu.Lock()
 		defer sh.mu.Unlock()
+		slots = append(slots, slot{shard: sh})
 	} else {
 		defer s.lockShards(req.Streams)()
+		for i := range req.Streams {
+			slots = append(slots, slot{shard: s.shardOf(req.Streams[i].Stream)})
+		}
 	}
-	if conflict, err := s.check(req); err != nil {
+	for i := range slots {
+		slots[i].stream = slots[i].shard.streams[req.Streams[i].Stream]
+	}
+	conflict, again, err := check(req, slots)
+	if err != nil {
 		return eventstore.AppendResult{}, err
-	} else if conflict != nil {
-		if first, ok := s.findDuplicate(req); ok {
+	}
+	if conflict != nil || again {
+		if first, ok := s.findDuplicate(req, slots); ok {
 			return first, nil
 		}
-		if conflict.refused {
-			return eventstore.AppendResult{}, conflict.err
-		}
 	}
-	return s.write(req), nil
+	if conflict != nil {
+		return eventstore.AppendResult{}, conflict
+	}
+	return s.write(req, slots), nil
 }
 
-// A doubt says why an append may have been made before: it conflicts, or it
-// starts a deleted stream anew, which it may have held already.
-type doubt struct {
-	err     *eventstore.ConflictError
-	refused bool
-}
-
-// check compares all streams with what the request expects. The locks are held.
-func (s *Store) check(req eventstore.AppendRequest) (*doubt, error) {
-	var d *doubt
+// check compares all streams with what the request expects. again is set when a
+// deleted stream is to be started anew, which may have been done already.
+func check(req eventstore.AppendRequest, slots []slot) (conflict *eventstore.ConflictError, again bool, err error) {
 	for i := range req.Streams {
 		p := &req.Streams[i]
-		info := s.shardOf(p.Stream).info(p.Stream)
+		info := slots[i].info(p.Stream)
 		switch {
 		case info.State == eventstore.Tombstoned:
-			return nil, &eventstore.TombstonedError{Stream: p.Stream}
+			return nil, false, &eventstore.TombstonedError{Stream: p.Stream}
 		case !p.Expected.Matches(info):
-			if d == nil || !d.refused {
-				d = &doubt{refused: true, err: &eventstore.ConflictError{Stream: p.Stream, Expected: p.Expected, Actual: info.Head}}
+			if conflict == nil {
+				conflict = &eventstore.ConflictError{Stream: p.Stream, Expected: p.Expected, Actual: info.Head}
 			}
-		case info.State == eventstore.Deleted && p.Expected == eventstore.NoStream && d == nil:
-			d = &doubt{}
+		case info.State == eventstore.Deleted && p.Expected == eventstore.NoStream:
+			again = true
 		}
 	}
-	return d, nil
+	return conflict, again, nil
 }
 
 // findDuplicate returns the result of an earlier append of the same events at the
-// same places. The locks are held.
-func (s *Store) findDuplicate(req eventstore.AppendRequest) (eventstore.AppendResult, bool) {
+// same places.
+func (s *Store) findDuplicate(req eventstore.AppendRequest, slots []slot) (eventstore.AppendResult, bool) {
 	res := eventstore.AppendResult{Streams: make([]eventstore.StreamResult, len(req.Streams)), Duplicate: true}
 	var last eventstore.Position
 	for i, p := range req.Streams {
-		st := s.shardOf(p.Stream).streams[p.Stream]
 		if len(p.Events) == 0 {
-			res.Streams[i] = eventstore.StreamResult{Stream: p.Stream}
-			if st != nil {
-				res.Streams[i].Last = st.head()
-			}
+			res.Streams[i] = eventstore.StreamResult{Stream: p.Stream, Last: slots[i].info(p.Stream).Head}
 			continue
 		}
+		st := slots[i].stream
 		after, ok := s.placeOf(st, p)
 		if !ok {
 			return eventstore.AppendResult{}, false
@@ -202,54 +215,53 @@ func (s *Store) holds(st *stream, after eventstore.Version, events []eventstore.
 	return true
 }
 
-// write writes a checked request. The locks are held.
-func (s *Store) write(req eventstore.AppendRequest) eventstore.AppendResult {
+// write writes a checked request. The locks of its streams are held.
+func (s *Store) write(req eventstore.AppendRequest, slots []slot) eventstore.AppendResult {
 	res := eventstore.AppendResult{Streams: make([]eventstore.StreamResult, len(req.Streams))}
 	n := 0
 	for i := range req.Streams {
-		n += len(req.Streams[i].Events)
-	}
-	var streams [4]*stream // of the parts; more of them escape to the heap
-	parts := append(streams[:0], make([]*stream, len(req.Streams))...)
-	for i := range req.Streams {
 		p := &req.Streams[i]
+		n += len(p.Events)
 		res.Streams[i].Stream = p.Stream
-		if len(p.Events) == 0 {
-			res.Streams[i].Last = s.shardOf(p.Stream).info(p.Stream).Head
-			continue
+		if len(p.Events) > 0 && slots[i].stream == nil {
+			slots[i].stream = slots[i].shard.stream(p.Stream)
 		}
-		parts[i] = s.shardOf(p.Stream).stream(p.Stream)
 	}
-	if n == 0 {
-		return res
+	var last eventstore.Position
+	if n > 0 {
+		last = s.record(req, slots, n)
+		res.Token = tokenOf(last)
 	}
+	for i := range req.Streams {
+		st, r := slots[i].stream, &res.Streams[i]
+		if st == nil {
+			continue // was only checked, and is not there
+		}
+		r.Last = st.head()
+		if appended := len(req.Streams[i].Events); appended > 0 {
+			r.First = r.Last - eventstore.Version(appended) + 1
+			st.revive()
+		}
+	}
+	return res
+}
 
+// record puts a request's n events into the log and returns the position of the
+// last one.
+func (s *Store) record(req eventstore.AppendRequest, slots []slot, n int) eventstore.Position {
 	s.log.mu.Lock()
+	defer s.log.mu.Unlock()
 	position := s.log.reserve(n)
 	for i := range req.Streams {
-		events := req.Streams[i].Events
+		st, events := slots[i].stream, req.Streams[i].Events
 		for j := range events {
-			s.log.at(position).set(parts[i], eventstore.Version(len(parts[i].positions)+1), &events[j])
-			parts[i].positions = append(parts[i].positions, position)
+			s.log.at(position).set(st, st.head()+1, &events[j])
+			st.positions = append(st.positions, position)
 			position++
 		}
 	}
 	s.log.publish()
-	s.log.mu.Unlock()
-
-	for i, st := range parts {
-		if st == nil {
-			continue
-		}
-		if st.state == eventstore.Deleted {
-			st.state = eventstore.Live
-			st.first = st.restart + 1
-		}
-		res.Streams[i].Last = st.head()
-		res.Streams[i].First = st.head() - eventstore.Version(len(req.Streams[i].Events)) + 1
-	}
-	res.Token = tokenOf(position - 1)
-	return res
+	return position - 1
 }
 
 // set fills a record from a prepared event, whose memory it takes over.

@@ -38,6 +38,14 @@ func (st *stream) info() eventstore.StreamInfo {
 	return info
 }
 
+// revive ends the deletion of a stream that was continued.
+func (st *stream) revive() {
+	if st.state == eventstore.Deleted {
+		st.state = eventstore.Live
+		st.first = st.restart + 1
+	}
+}
+
 func (s *Store) shardOf(name eventstore.StreamID) *shard {
 	return &s.shards[s.shardIndex(name)]
 }
