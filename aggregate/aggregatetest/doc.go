@@ -7,6 +7,6 @@
 //		Then(orders.Paid{Amount: 100})
 //
 // Beyond comparing, each scenario checks what a repository relies on: deciding
-// does not change the state, deciding twice gives the same, and folding the same
-// events twice gives the same state.
+// does not change the state, and folding the same events twice gives the same
+// state.
 package aggregatetest
