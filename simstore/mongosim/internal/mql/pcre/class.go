@@ -69,7 +69,10 @@ func (t *translation) classSet(rest string) (done bool, err error) {
 	}
 	switch rest[1] {
 	case 'p', 'P':
-		return true, t.property()
+		linear, back := t.atomLinear, t.atomBack
+		err := t.property()
+		t.atomLinear, t.atomBack = linear, back // the class is the atom
+		return true, err
 	case 'E':
 		t.at += 2
 		return true, nil

@@ -5,6 +5,7 @@ package pcre
 import (
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -35,7 +36,9 @@ func Compile(pattern, options string) (*Regex, error) {
 	if !t.backtracks {
 		if re.linear, err = regexp.Compile(t.linear.String()); err == nil {
 			re.captures = re.linear.NumSubexp()
-			return re, nil
+			if !t.endsLine {
+				return re, nil
+			}
 		}
 	}
 	re.backtracking, err = regexp2.Compile(t.back.String(), regexp2.RE2)
@@ -70,7 +73,9 @@ func (re *Regex) Find(text string, from int) []int {
 	if !utf8.ValidString(text) || from > len(text) {
 		return nil
 	}
-	if re.linear == nil {
+	// Where $ stands before a closing newline, only one engine keeps the
+	// newline out of the match.
+	if re.linear == nil || re.backtracking != nil && strings.HasSuffix(text, "\n") {
 		return re.findBacktracking(text, from)
 	}
 	if from == 0 {
@@ -87,7 +92,7 @@ func (re *Regex) Find(text string, from int) []int {
 }
 
 func (re *Regex) findBacktracking(text string, from int) []int {
-	m, err := re.backtracking.FindStringMatchStartingAt(text, utf8.RuneCountInString(text[:from]))
+	m, err := re.backtracking.FindStringMatchStartingAt(text, from)
 	if m == nil || err != nil {
 		return nil
 	}

@@ -18,6 +18,7 @@ type translation struct {
 	linear     strings.Builder
 	back       strings.Builder
 	backtracks bool // the linear engine can't run it
+	endsLine   bool // the linear form of $ takes a closing newline into the match
 
 	flags  patternFlags
 	groups []openGroup
@@ -235,6 +236,7 @@ func (t *translation) dollar() {
 	}
 	t.back.WriteString(`(?=\n?\z)`)
 	t.linear.WriteString(`\n?\z`)
+	t.endsLine = true
 	rest := t.src[t.at:]
 	if strings.Trim(rest, ")") != "" && (rest[0] != '|' || len(t.groups) > 0) {
 		t.backtracks = true
@@ -264,7 +266,7 @@ func (t *translation) quantifier() (size int, ok bool) {
 
 func (t *translation) repeat(size int) error {
 	q := t.src[t.at : t.at+size]
-	if t.atomLinear < 0 || t.quantified && q[0] != '{' {
+	if t.atomLinear < 0 || t.quantified {
 		return fmt.Errorf("nothing to repeat at offset %d", t.at)
 	}
 	if q[0] == '{' {
@@ -281,9 +283,6 @@ func (t *translation) repeat(size int) error {
 		case hi < lo:
 			return errors.New("numbers out of order in {} quantifier")
 		}
-	}
-	if t.quantified {
-		t.wrap("(?:", ")")
 	}
 	t.at += size
 	t.both(q)
