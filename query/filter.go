@@ -22,6 +22,8 @@ type Filter struct {
 	kind kind
 	// broken is set when a mistake is anywhere inside.
 	broken bool
+	// explicit tells Everything from a filter that happens to have no conditions.
+	explicit bool
 	// field is the path, or the operator's name for an operator that stands at the top level.
 	field string
 	// value is the operand, and the error of a Filter of kind kindInvalid.
@@ -116,20 +118,22 @@ func (f Filter) onField() bool {
 // NotAValue keeps a Filter from being taken for a value.
 func (f Filter) NotAValue() string { return "a query.Filter" }
 
-// Everything matches every document.
-func Everything() Filter { return Filter{} }
+// Everything matches every document. Unlike the zero Filter and an And of nothing it says so
+// on purpose: UpdateMany and DeleteMany ask for it.
+func Everything() Filter { return Filter{explicit: true} }
 
 // Nothing matches no document, and asks the server to look at none.
 func Nothing() Filter { return Filter{kind: kindNothing} }
 
 // And matches what all of the filters match. And of nothing matches everything.
 func And(filters ...Filter) Filter {
-	n, broken := 0, false
+	n, broken, explicit := 0, false, false
 	for i := range filters {
 		f := &filters[i]
 		broken = broken || f.broken
 		switch f.kind {
 		case kindEverything:
+			explicit = explicit || f.explicit
 		case kindAnd:
 			n += len(f.subs)
 		default:
@@ -144,7 +148,7 @@ func And(filters ...Filter) Filter {
 		}
 	}
 	if n == 0 {
-		return Filter{}
+		return Filter{explicit: explicit}
 	}
 	subs := make([]Filter, 0, n)
 	for i := range filters {
@@ -181,7 +185,7 @@ func Or(filters ...Filter) Filter {
 	}
 	switch {
 	case everything && !broken:
-		return Everything()
+		return Filter{explicit: true}
 	case len(subs) == 0:
 		return Nothing()
 	case len(subs) == 1:

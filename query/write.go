@@ -70,14 +70,15 @@ func (c *Collection[T]) updateOne(ctx context.Context, filter Filter, update Upd
 	if o.Comment != "" {
 		opts.SetComment(o.Comment)
 	}
-	return updated(upsert(o.Upsert, func() (*mongo.UpdateResult, error) { return c.coll.UpdateOne(ctx, f, u, opts) }))
+	return updated(upsert(ctx, o.Upsert, func() (*mongo.UpdateResult, error) { return c.coll.UpdateOne(ctx, f, u, opts) }))
 }
 
 // upsert repeats an upsert once when a unique index refused it: somebody else
 // inserted the document between the server's look and its insert, and this time it is found.
-func upsert(isUpsert bool, do func() (*mongo.UpdateResult, error)) (*mongo.UpdateResult, error) {
+// Within a session the error may have ended a transaction, so it is left to its owner.
+func upsert(ctx context.Context, isUpsert bool, do func() (*mongo.UpdateResult, error)) (*mongo.UpdateResult, error) {
 	r, err := do()
-	if isUpsert && mongo.IsDuplicateKeyError(err) {
+	if isUpsert && mongo.IsDuplicateKeyError(err) && mongo.SessionFromContext(ctx) == nil {
 		return do()
 	}
 	return r, err
@@ -85,13 +86,17 @@ func upsert(isUpsert bool, do func() (*mongo.UpdateResult, error)) (*mongo.Updat
 
 // UpdateMany changes all documents that match. Neither the driver nor this
 // package repeats it: after an error that matches ErrOutcomeUnknown some of
-// the documents may have been changed.
+// the documents may have been changed. To change all documents say Everything(): a filter
+// without conditions is taken for a mistake.
 func (c *Collection[T]) UpdateMany(ctx context.Context, filter Filter, update Update, o ...UpdateOptions) (UpdateResult, error) {
 	r, err := c.updateMany(ctx, filter, update, first(o))
 	return r, writeError("update many", c.coll, err)
 }
 
 func (c *Collection[T]) updateMany(ctx context.Context, filter Filter, update Update, o UpdateOptions) (UpdateResult, error) {
+	if _, err := filter.deliberate(); err != nil {
+		return UpdateResult{}, err
+	}
 	f, u, err := buildUpdate(filter, update)
 	if err != nil {
 		return UpdateResult{}, err
@@ -110,6 +115,14 @@ func (c *Collection[T]) updateMany(ctx context.Context, filter Filter, update Up
 		opts.SetComment(o.Comment)
 	}
 	return updated(c.coll.UpdateMany(ctx, f, u, opts))
+}
+
+// deliberate builds a filter for a write to many documents.
+func (f Filter) deliberate() (bson.D, error) {
+	if f.kind == kindEverything && !f.explicit {
+		return nil, invalidf("the filter has no conditions: say query.Everything() if all documents are meant")
+	}
+	return f.Build()
 }
 
 func buildUpdate(filter Filter, update Update) (bson.D, any, error) {
@@ -146,7 +159,7 @@ func (c *Collection[T]) replaceOne(ctx context.Context, filter Filter, document 
 	if o.Comment != "" {
 		opts.SetComment(o.Comment)
 	}
-	return updated(upsert(o.Upsert, func() (*mongo.UpdateResult, error) { return c.coll.ReplaceOne(ctx, f, document, opts) }))
+	return updated(upsert(ctx, o.Upsert, func() (*mongo.UpdateResult, error) { return c.coll.ReplaceOne(ctx, f, document, opts) }))
 }
 
 // DeleteOne deletes one document that matches and reports whether there was one.
@@ -163,10 +176,10 @@ func (c *Collection[T]) DeleteOne(ctx context.Context, filter Filter) (bool, err
 }
 
 // DeleteMany deletes all documents that match and returns how many there were.
-// To empty a collection say Everything(); the zero Filter is taken for a mistake
-// only where it can be told: not here. Like UpdateMany it is never repeated.
+// To empty a collection say Everything(): a filter without conditions is taken
+// for a mistake. Like UpdateMany it is never repeated.
 func (c *Collection[T]) DeleteMany(ctx context.Context, filter Filter) (int64, error) {
-	f, err := filter.Build()
+	f, err := filter.deliberate()
 	if err != nil {
 		return 0, writeError("delete many", c.coll, err)
 	}
