@@ -1,0 +1,66 @@
+package mongosim
+
+import (
+	"context"
+	"testing"
+
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+)
+
+// An Option changes the configuration of a server that [Start] makes:
+//
+//	mongosim.Start(t, func(c *mongosim.Config) { c.Version = "8.0" })
+type Option func(*Config)
+
+// Start makes a server for a test or benchmark, which closes it. A configuration that is wrong fails
+// the test.
+func Start(t testing.TB, opts ...Option) *Server {
+	t.Helper()
+	var cfg Config
+	for _, o := range opts {
+		o(&cfg)
+	}
+	s, err := New(cfg)
+	if err != nil {
+		t.Fatalf("mongosim.Start: %v", err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+// URI is the server's connection string. Over TCP, once the server listens, anyone can
+// connect with it; before that, only through the server's pipes ([Server.ClientOptions]).
+func (s *Server) URI() string {
+	s.mu.Lock()
+	host := s.host
+	s.mu.Unlock()
+	if host == "" {
+		host = pipeHost
+	}
+	return "mongodb://" + host + "/?replicaSet=" + s.cfg.SetName
+}
+
+// ClientOptions are options for a client that reaches the server through pipes in memory. Add to
+// them what the test needs. With Config.Users the client still has to be given its credentials.
+func (s *Server) ClientOptions() *options.ClientOptions {
+	return options.Client().
+		ApplyURI("mongodb://" + pipeHost + "/?replicaSet=" + s.cfg.SetName).
+		SetDialer(s)
+}
+
+// Client returns a client of the server, which is disconnected when the test ends. opts come
+// on top of [Server.ClientOptions].
+func (s *Server) Client(t testing.TB, opts ...*options.ClientOptions) *mongo.Client {
+	t.Helper()
+	c, err := mongo.Connect(append([]*options.ClientOptions{s.ClientOptions()}, opts...)...)
+	if err != nil {
+		t.Fatalf("mongosim: connecting: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := c.Disconnect(context.Background()); err != nil {
+			t.Errorf("mongosim: disconnecting: %v", err)
+		}
+	})
+	return c
+}
