@@ -32,10 +32,10 @@ func readPage(t *testing.T, path string) page {
 	p := page{files: map[string]string{}}
 	for _, m := range fence.FindAllStringSubmatch(string(text), -1) {
 		kind, body := m[1], m[2]
-		switch {
-		case kind == "output":
+		switch kind {
+		case "output":
 			p.output = body
-		case kind == "go":
+		case "go":
 			header, code, _ := strings.Cut(body, "\n")
 			name, ok := strings.CutPrefix(header, "// file: ")
 			if !ok {

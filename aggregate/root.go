@@ -40,7 +40,7 @@ func (r *Root[E]) Record(events ...E) {
 // Recorded returns the events recorded and not yet appended.
 func (r *Root[E]) Recorded() []E { return r.recorded }
 
-func (r *Root[E]) root() *Root[E] { return r }
+func (r *Root[E]) root() *Root[E] { return r } //nolint:unused // called through Rooted
 
 // A Rooted is a pointer to a struct that embeds [Root].
 type Rooted[E any] interface {

@@ -2,6 +2,7 @@ package aggregate_test
 
 import (
 	"errors"
+	"maps"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -41,9 +42,7 @@ type account struct {
 
 func (a account) clone() account {
 	seen := make(map[string]int64, len(a.Seen))
-	for k, v := range a.Seen {
-		seen[k] = v
-	}
+	maps.Copy(seen, a.Seen)
 	a.Seen = seen
 	return a
 }

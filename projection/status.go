@@ -13,15 +13,15 @@ import (
 type State string
 
 const (
-	// Stopped: it does not run; it was not started or was stopped cleanly.
+	// Stopped is the state of a runner that does not run: it was not started or was stopped cleanly.
 	Stopped State = "stopped"
-	// CatchingUp: it is behind the log's head.
+	// CatchingUp is the state of a runner behind the log's head.
 	CatchingUp State = "catching up"
-	// Live: it has applied everything that the log has.
+	// Live is the state of a runner that has applied everything that the log has.
 	Live State = "live"
-	// Retrying: something failed and is being tried again.
+	// Retrying is the state after a failure that is being tried again.
 	Retrying State = "retrying"
-	// Failed: it gave up; Status.Err says why.
+	// Failed is the state of a runner that gave up; Status.Err says why.
 	Failed State = "failed"
 )
 

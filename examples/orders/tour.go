@@ -277,7 +277,7 @@ func (t *tour) table(header string, rows func(row func(...any))) {
 		}
 		fmt.Fprintln(tw, "   "+strings.Join(texts, "\t"))
 	})
-	tw.Flush()
+	_ = tw.Flush() // writes to t.w, as fmt.Fprintf does
 	fmt.Fprintln(t.w)
 }
 

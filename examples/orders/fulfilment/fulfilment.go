@@ -15,9 +15,11 @@ import (
 	"github.com/annals-es/annals/projection"
 )
 
-// Orders and Articles are the repositories that commands go to.
+// The repositories that commands go to.
 type (
-	Orders   = *aggregate.Repository[order.State, order.Command, order.Event]
+	// Orders keeps orders.
+	Orders = *aggregate.Repository[order.State, order.Command, order.Event]
+	// Articles keeps the stock of articles.
 	Articles = *aggregate.Repository[*stock.Article, func(*stock.Article) error, stock.Event]
 )
 

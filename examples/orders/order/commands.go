@@ -13,28 +13,35 @@ type Command interface{ orderCommand() }
 
 // The commands. Times are when the customer or the warehouse acted.
 type (
+	// Place starts an order.
 	Place struct {
 		Customer, Region string
 		At               time.Time
 	}
+	// AddItem puts pieces of an article into the order, at a price a piece.
 	AddItem struct {
 		SKU      string
 		Quantity int
 		Price    Money
 	}
+	// RemoveItem takes pieces out again.
 	RemoveItem struct {
 		SKU      string
 		Quantity int
 	}
+	// Pay pays the order's total.
 	Pay struct {
 		Amount Money
 		At     time.Time
 	}
+	// ConfirmStock says that all items lie ready.
 	ConfirmStock struct{}
-	Ship         struct {
+	// Ship sends the order.
+	Ship struct {
 		Tracking string
 		At       time.Time
 	}
+	// Cancel calls the order off; what was paid is given back.
 	Cancel struct {
 		Reason string
 		At     time.Time

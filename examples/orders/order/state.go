@@ -79,7 +79,7 @@ func withAdded(lines []Line, e ItemAdded) []Line {
 			return lines
 		}
 	}
-	return append(lines, Line{SKU: e.SKU, Quantity: e.Quantity, Price: e.Price})
+	return append(lines, Line(e))
 }
 
 func withRemoved(lines []Line, e ItemRemoved) []Line {

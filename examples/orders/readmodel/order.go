@@ -1,6 +1,7 @@
 package readmodel
 
 import (
+	"maps"
 	"time"
 
 	"github.com/annals-es/annals/eventstore"
@@ -57,9 +58,7 @@ func (o Order) Apply(event order.Event, e eventstore.Event) Order {
 
 func withPrice(prices map[string]order.Money, sku string, price order.Money) map[string]order.Money {
 	updated := make(map[string]order.Money, len(prices)+1)
-	for k, v := range prices {
-		updated[k] = v
-	}
+	maps.Copy(updated, prices)
 	updated[sku] = price
 	return updated
 }

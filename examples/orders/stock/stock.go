@@ -21,17 +21,21 @@ type Event interface{ stockEvent() }
 // The events of an article. Reserved pieces belong to an order and lie there
 // until they are released or dispatched.
 type (
+	// Received pieces are free.
 	Received struct {
 		Quantity int `json:"quantity"`
 	}
+	// Reserved pieces are held for an order.
 	Reserved struct {
 		Order    string `json:"order"`
 		Quantity int    `json:"quantity"`
 	}
+	// Released pieces are free again.
 	Released struct {
 		Order    string `json:"order"`
 		Quantity int    `json:"quantity"`
 	}
+	// Dispatched pieces have left.
 	Dispatched struct {
 		Order    string `json:"order"`
 		Quantity int    `json:"quantity"`
