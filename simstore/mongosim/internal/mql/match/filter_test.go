@@ -2,7 +2,6 @@ package match_test
 
 import (
 	"errors"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -17,7 +16,7 @@ import (
 
 func parse(t testing.TB, filter string) *match.Filter {
 	t.Helper()
-	f, err := match.Parse(mqltest.Doc(t, filter), &expr.Env{})
+	f, err := match.Parse(mqltest.Short(t, filter), &expr.Env{})
 	if err != nil {
 		t.Fatalf("%s: %v", filter, err)
 	}
@@ -128,7 +127,7 @@ func TestMatch(t *testing.T) {
 		{`{a: {$ref: "c", $id: 1}}`, `{a: {$ref: "c", $id: 1}}`, yes},
 		{`{"a.$id": 1}`, `{a: {$ref: "c", $id: 1}}`, yes},
 	} {
-		got, err := parse(t, relaxed(c.filter)).Match(mqltest.Doc(t, relaxed(c.doc)))
+		got, err := parse(t, c.filter).Match(mqltest.Short(t, c.doc))
 		if err != nil {
 			t.Errorf("%s on %s: %v", c.filter, c.doc, err)
 			continue
@@ -137,43 +136,6 @@ func TestMatch(t *testing.T) {
 			t.Errorf("%s matches %s: %v, want %v", c.filter, c.doc, got, c.want)
 		}
 	}
-}
-
-// relaxed turns the shorthand of these tests, names without quotes and /x/ for
-// regular expressions, into Extended JSON.
-func relaxed(s string) string {
-	var o strings.Builder
-	for i := 0; i < len(s); i++ {
-		switch c := s[i]; {
-		case c == '"':
-			end := i + 1 + strings.IndexByte(s[i+1:], '"')
-			o.WriteString(s[i : end+1])
-			i = end
-		case c == '/':
-			end := i + 1 + strings.IndexByte(s[i+1:], '/')
-			options := end + 1
-			for options < len(s) && s[options] >= 'a' && s[options] <= 'z' {
-				options++
-			}
-			o.WriteString(`{"$regularExpression":{"pattern":"` + s[i+1:end] + `","options":"` + s[end+1:options] + `"}}`)
-			i = options - 1
-		case c == '$' || c == '_' || c >= 'a' && c <= 'z':
-			end := i
-			for end < len(s) && (s[end] == '$' || s[end] == '_' || s[end] >= 'a' && s[end] <= 'z' || s[end] >= 'A' && s[end] <= 'Z' || s[end] >= '0' && s[end] <= '9') {
-				end++
-			}
-			word := s[i:end]
-			if word == "null" || word == "true" || word == "false" {
-				o.WriteString(word)
-			} else {
-				o.WriteString(`"` + word + `"`)
-			}
-			i = end - 1
-		default:
-			o.WriteByte(c)
-		}
-	}
-	return o.String()
 }
 
 func TestRefusals(t *testing.T) {
@@ -264,7 +226,7 @@ func TestRefusals(t *testing.T) {
 		`{$jsonSchema: {items: 1}}`:                        14,
 		`{$jsonSchema: {uniqueItems: 1}}`:                  14,
 	} {
-		_, err := match.Parse(mqltest.Doc(t, relaxed(filter)), &expr.Env{})
+		_, err := match.Parse(mqltest.Short(t, filter), &expr.Env{})
 		if got := mongoerr.CodeOf(err); got != want {
 			t.Errorf("%s: code %d (%v), want %d", filter, got, err, want)
 		}
@@ -339,7 +301,7 @@ func TestSchema(t *testing.T) {
 		{`{not: {required: ["a"]}}`, `{a: 1}`, no},
 		{`{title: "t", description: "d"}`, `{}`, yes},
 	} {
-		got, err := parse(t, relaxed(`{$jsonSchema: `+c.schema+`}`)).Match(mqltest.Doc(t, relaxed(c.doc)))
+		got, err := parse(t, (`{$jsonSchema: ` + c.schema + `}`)).Match(mqltest.Short(t, c.doc))
 		if err != nil || got != c.want {
 			t.Errorf("%s on %s: %v (%v), want %v", c.schema, c.doc, got, err, c.want)
 		}
@@ -386,7 +348,7 @@ func TestMatchPosition(t *testing.T) {
 		{`{b: 6, a: 1}`, `{a: [1, 2], b: [5, 6]}`, true, 1}, // in the server's order
 		{`{a: 7}`, `{a: [1, 5]}`, false, -1},
 	} {
-		ok, index, err := parse(t, relaxed(c.filter)).MatchPosition(mqltest.Doc(t, relaxed(c.doc)))
+		ok, index, err := parse(t, c.filter).MatchPosition(mqltest.Short(t, c.doc))
 		if err != nil || ok != c.ok || index != c.index {
 			t.Errorf("%s on %s: %v %d %v, want %v %d", c.filter, c.doc, ok, index, err, c.ok, c.index)
 		}
@@ -395,8 +357,8 @@ func TestMatchPosition(t *testing.T) {
 
 func TestConjuncts(t *testing.T) {
 	t.Parallel()
-	f := parse(t, relaxed(`{a: 1, $and: [{b: {$gt: 2, $lte: 3}}, {c: {$in: [3, 1, 3]}}], d: {$exists: false}, e: {$in: [7]},
-		f: {$ne: 1}, g: {$in: [/x/, 1]}, h: {$exists: true}, $or: [{i: 1}, {j: 1}], k: /^a/, l: {$elemMatch: {m: 1}}}`))
+	f := parse(t, `{a: 1, $and: [{b: {$gt: 2, $lte: 3}}, {c: {$in: [3, 1, 3]}}], d: {$exists: false}, e: {$in: [7]},
+		f: {$ne: 1}, g: {$in: [/x/, 1]}, h: {$exists: true}, $or: [{i: 1}, {j: 1}], k: /^a/, l: {$elemMatch: {m: 1}}}`)
 	got := map[string]string{}
 	for _, p := range f.Conjuncts() {
 		got[p.Path+" "+p.Op] = mqltest.Canonical(p.Value)
@@ -414,7 +376,7 @@ func TestConjuncts(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if !parse(t, relaxed(`{a: 1, b: {$all: []}}`)).Never() {
+	if !parse(t, `{a: 1, b: {$all: []}}`).Never() {
 		t.Error("an impossible filter isn't known to be")
 	}
 }
@@ -482,7 +444,7 @@ func TestNesting(t *testing.T) {
 
 func FuzzMatch(f *testing.F) {
 	add := func(filter, doc string) {
-		f.Add([]byte(mqltest.Doc(f, relaxed(filter))), []byte(mqltest.Doc(f, relaxed(doc))))
+		f.Add([]byte(mqltest.Short(f, filter)), []byte(mqltest.Short(f, doc)))
 	}
 	add(`{a: 1, "b.0.c": {$in: [1, /x/]}, $or: [{a: {$elemMatch: {$gt: 1}}}, {$expr: {$eq: ["$a", 1]}}]}`, `{a: [1, {b: 2}], b: [[{c: 1}]]}`)
 	add(`{$jsonSchema: {required: ["a"], properties: {a: {enum: [1, {x: 1}], items: [{type: "string"}]}}}}`, `{a: ["x", {y: 1}]}`)
@@ -500,9 +462,9 @@ func FuzzMatch(f *testing.F) {
 }
 
 func BenchmarkMatch(b *testing.B) {
-	f := parse(b, relaxed(`{kind: "order", total: {$gte: 100, $lt: 500}, "items.sku": {$in: ["a", "b", "c"]}, tags: "vip", closed: {$exists: false}}`))
-	doc := mqltest.Doc(b, relaxed(`{_id: 17, kind: "order", customer: {name: "n", city: "c"}, total: 320,
-		items: [{sku: "x", n: 1}, {sku: "y", n: 2}, {sku: "b", n: 3}], tags: ["new", "vip"]}`))
+	f := parse(b, `{kind: "order", total: {$gte: 100, $lt: 500}, "items.sku": {$in: ["a", "b", "c"]}, tags: "vip", closed: {$exists: false}}`)
+	doc := mqltest.Short(b, `{_id: 17, kind: "order", customer: {name: "n", city: "c"}, total: 320,
+		items: [{sku: "x", n: 1}, {sku: "y", n: 2}, {sku: "b", n: 3}], tags: ["new", "vip"]}`)
 	if ok, err := f.Match(doc); !ok || err != nil {
 		b.Fatal(ok, err)
 	}

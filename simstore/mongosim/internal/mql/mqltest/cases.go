@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -130,4 +131,53 @@ func Doc(t testing.TB, text string) bson.Raw {
 func Value(t testing.TB, text string) bson.RawValue {
 	t.Helper()
 	return Doc(t, `{"v":`+text+`}`).Lookup("v")
+}
+
+// Short is Doc for shorthand in which names need no quotes and /x/i is a
+// regular expression. Text must not contain escaped quotes or slashes.
+func Short(t testing.TB, text string) bson.Raw {
+	t.Helper()
+	return Doc(t, unfold(text))
+}
+
+// ShortValue is Value for the shorthand of Short.
+func ShortValue(t testing.TB, text string) bson.RawValue {
+	t.Helper()
+	return Value(t, unfold(text))
+}
+
+// unfold turns the shorthand of tests into Extended JSON.
+func unfold(s string) string {
+	var o strings.Builder
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '"':
+			end := i + 1 + strings.IndexByte(s[i+1:], '"')
+			o.WriteString(s[i : end+1])
+			i = end
+		case c == '/':
+			end := i + 1 + strings.IndexByte(s[i+1:], '/')
+			options := end + 1
+			for options < len(s) && s[options] >= 'a' && s[options] <= 'z' {
+				options++
+			}
+			o.WriteString(`{"$regularExpression":{"pattern":"` + s[i+1:end] + `","options":"` + s[end+1:options] + `"}}`)
+			i = options - 1
+		case c == '$' || c == '_' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z':
+			end := i
+			for end < len(s) && (s[end] == '$' || s[end] == '_' || s[end] >= 'a' && s[end] <= 'z' || s[end] >= 'A' && s[end] <= 'Z' || s[end] >= '0' && s[end] <= '9') {
+				end++
+			}
+			word := s[i:end]
+			if word == "null" || word == "true" || word == "false" {
+				o.WriteString(word)
+			} else {
+				o.WriteString(`"` + word + `"`)
+			}
+			i = end - 1
+		default:
+			o.WriteByte(c)
+		}
+	}
+	return o.String()
 }

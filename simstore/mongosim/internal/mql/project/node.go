@@ -101,6 +101,10 @@ func (n *node) appendField(dst []byte, key string, v bson.RawValue) []byte {
 			rest = tail
 			before := len(dst)
 			dst = n.appendField(dst, strconv.Itoa(i), x)
+			if len(dst) == before && n.computes {
+				// What is computed will take the place of the dropped element.
+				dst = value.AppendElem(dst, strconv.Itoa(i), value.Null())
+			}
 			if len(dst) > before {
 				i++
 			}
