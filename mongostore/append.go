@@ -1,0 +1,442 @@
+package mongostore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/x/mongo/driver"
+
+	"github.com/annals-es/annals/eventstore"
+)
+
+// Append implements [eventstore.Appender]. Ids of appends are kept for
+// Config.KeepAppendIDs.
+//
+// When ctx carries a running transaction (see [WithTransaction]), the append is
+// part of it: it happens if and when that transaction is committed, and reads
+// within it see the events before. An error means that the transaction cannot be
+// continued, unless it is a conflict.
+//
+// When ctx ends while the append is being written, the error matches
+// [eventstore.ErrOutcomeUnknown]; while it still waits for its turn,
+// [eventstore.ErrNotWritten].
+func (s *Store) Append(ctx context.Context, req eventstore.AppendRequest) (eventstore.AppendResult, error) {
+	if s.closed.Load() {
+		return eventstore.AppendResult{}, eventstore.NotWritten(eventstore.ErrClosed)
+	}
+	start := time.Now()
+	req, err := eventstore.Prepare(ctx, req, s.cfg.Clock())
+	if err != nil {
+		return eventstore.AppendResult{}, err
+	}
+	res, err := s.append(ctx, req)
+	if hook := s.cfg.Hooks.Append; hook != nil {
+		hook(AppendStats{Streams: len(req.Streams), Events: countEvents(req), Duration: time.Since(start), Duplicate: res.Duplicate, Err: err})
+	}
+	return res, err
+}
+
+func countEvents(req eventstore.AppendRequest) (n int) {
+	for i := range req.Streams {
+		n += len(req.Streams[i].Events)
+	}
+	return n
+}
+
+func (s *Store) append(ctx context.Context, req eventstore.AppendRequest) (eventstore.AppendResult, error) {
+	a, err := s.newAppend(req)
+	switch {
+	case err != nil:
+		return eventstore.AppendResult{}, err
+	case inTransaction(ctx):
+		return s.appendWithin(ctx, a)
+	case a.needsReading():
+		return s.appendAlone(ctx, a)
+	}
+	return s.appendGrouped(ctx, a)
+}
+
+// A pending is an append on its way.
+type pending struct {
+	req    eventstore.AppendRequest
+	parts  []part // of req.Streams
+	events int
+	size   int
+
+	// done is closed when a flight has carried the append; outcome and err are
+	// set before.
+	done    chan struct{}
+	outcome outcome
+	err     error
+	// since and until bound the commit in the cluster's time.
+	since, until bson.Timestamp
+	// maybe is set when an attempt may have written without being acknowledged.
+	maybe bool
+
+	queued bool // guarded by the grouper
+}
+
+// A part is what an append does to one stream.
+type part struct {
+	// base is the version that the events follow. It is known to exist.
+	base eventstore.Version
+	docs []bson.Raw
+}
+
+// rebase moves the documents behind another version.
+func (p *part) rebase(stream eventstore.StreamID, base eventstore.Version) {
+	if p.base == base {
+		return
+	}
+	p.base = base
+	for i, doc := range p.docs {
+		setVersion(doc, stream, base+eventstore.Version(i)+1)
+	}
+}
+
+func (p *part) last() eventstore.Version { return p.base + eventstore.Version(len(p.docs)) }
+
+// An outcome says what a flight did to an append.
+type outcome uint8
+
+const (
+	failed  outcome = iota // see err
+	written                // committed
+	lost                   // a unique key was taken; nothing was written
+)
+
+func (s *Store) newAppend(req eventstore.AppendRequest) (*pending, error) {
+	a := &pending{req: req, parts: make([]part, len(req.Streams)), done: make(chan struct{})}
+	for i := range req.Streams {
+		st := &req.Streams[i]
+		if len(st.Events) == 0 {
+			continue
+		}
+		docs := make([]bson.Raw, len(st.Events))
+		for j := range st.Events {
+			doc, err := encodeEvent(s.ids.next(), st.Stream, eventstore.Version(j+1), &st.Events[j])
+			if err != nil {
+				return nil, fmt.Errorf("append to %q: %w", st.Stream, err)
+			}
+			docs[j] = doc
+			a.size += len(doc)
+		}
+		a.parts[i].docs = docs
+		a.events += len(docs)
+	}
+	return a, nil
+}
+
+// needsReading reports whether the append can be decided only in a transaction
+// of its own that reads first: it checks streams that it does not write, or that
+// a stream is not deleted, or writes nothing at all.
+func (a *pending) needsReading() bool {
+	for i := range a.parts {
+		if len(a.parts[i].docs) == 0 || a.req.Streams[i].Expected == eventstore.Exists {
+			return true
+		}
+	}
+	return false
+}
+
+// single reports whether the append is one event that needs no transaction.
+func (a *pending) single() bool {
+	return a.events == 1 && len(a.parts) == 1 && a.req.ID == eventstore.AppendID{}
+}
+
+func (a *pending) result() eventstore.AppendResult {
+	res := eventstore.AppendResult{Streams: make([]eventstore.StreamResult, len(a.parts))}
+	for i := range a.parts {
+		p := &a.parts[i]
+		res.Streams[i] = eventstore.StreamResult{Stream: a.req.Streams[i].Stream, Last: p.last()}
+		if len(p.docs) > 0 {
+			res.Streams[i].First = p.base + 1
+		}
+	}
+	if ids := a.lastIDs(); len(ids) > 0 {
+		res.Token = token{since: a.since, until: a.until, ids: ids}.encode()
+	}
+	return res
+}
+
+// lastIDs are the ids of the last document of each stream.
+func (a *pending) lastIDs() []bson.ObjectID {
+	ids := make([]bson.ObjectID, 0, len(a.parts))
+	for i := range a.parts {
+		if docs := a.parts[i].docs; len(docs) > 0 {
+			ids = append(ids, documentID(docs[len(docs)-1]))
+		}
+	}
+	return ids
+}
+
+func documentID(doc bson.Raw) bson.ObjectID {
+	const at = 4 + 1 + len("_id") + 1
+	return bson.ObjectID(doc[at : at+12])
+}
+
+// appendGrouped has the append carried by a flight, and tries again behind the
+// new head when somebody else was quicker and the expectation allows it.
+func (s *Store) appendGrouped(ctx context.Context, a *pending) (eventstore.AppendResult, error) {
+	placed := s.placeByMemory(a)
+	for attempt := 0; ; attempt++ {
+		if !placed {
+			res, done, err := s.settle(ctx, a)
+			if err != nil {
+				return eventstore.AppendResult{}, s.appendFailed(ctx, a, err)
+			}
+			if done {
+				return res, nil
+			}
+		}
+		placed = false
+		if err := s.groups.carry(ctx, a); err != nil {
+			return eventstore.AppendResult{}, err
+		}
+		switch a.outcome {
+		case written:
+			return a.result(), nil
+		case failed:
+			return eventstore.AppendResult{}, s.appendFailed(ctx, a, a.err)
+		}
+		if attempt > 3 && !pause(ctx, attempt-3, 20*time.Millisecond) {
+			return eventstore.AppendResult{}, s.appendFailed(ctx, a, ctx.Err())
+		}
+		a.done = make(chan struct{})
+	}
+}
+
+// placeByMemory finds the versions that the events follow from the expectations
+// and from what is known of the streams. It reports false when the server has to
+// be asked.
+func (s *Store) placeByMemory(a *pending) bool {
+	for i := range a.parts {
+		st := &a.req.Streams[i]
+		known := s.heads.get(st.Stream)
+		switch v, exact := st.Expected.Version(); {
+		case exact && known == v, st.Expected == eventstore.Any && known > 0:
+			a.parts[i].rebase(st.Stream, known)
+		default: // behind: the version must be seen to exist; ahead: it is a conflict or a repetition
+			return false
+		}
+	}
+	return true
+}
+
+// appendFailed marks an error with what is known of the outcome.
+func (s *Store) appendFailed(ctx context.Context, a *pending, err error) error {
+	err = s.failed(ctx, fmt.Sprintf("append to %q", a.req.Streams[0].Stream), err)
+	if errors.Is(err, eventstore.ErrNotWritten) || errors.Is(err, eventstore.ErrOutcomeUnknown) {
+		return err
+	}
+	if a.maybe {
+		return eventstore.OutcomeUnknown(err)
+	}
+	return eventstore.NotWritten(err)
+}
+
+// appendAlone makes an append in a transaction of its own.
+func (s *Store) appendAlone(ctx context.Context, a *pending) (eventstore.AppendResult, error) {
+	type answer struct {
+		res eventstore.AppendResult
+		err error
+	}
+	done := make(chan answer, 1)
+	run, cancel := context.WithTimeout(mongo.NewSessionContext(context.WithoutCancel(ctx), nil), s.cfg.WriteTimeout)
+	stop := context.AfterFunc(s.life, cancel)
+	s.work.Go(func() {
+		defer cancel()
+		defer stop()
+		res, err := s.transactAppend(run, a)
+		done <- answer{res, err}
+	})
+	select {
+	case r := <-done:
+		return r.res, r.err
+	case <-ctx.Done():
+		cancel()
+		return eventstore.AppendResult{}, eventstore.OutcomeUnknown(ctx.Err())
+	}
+}
+
+func (s *Store) transactAppend(ctx context.Context, a *pending) (eventstore.AppendResult, error) {
+	sess, err := s.session()
+	if err != nil {
+		return eventstore.AppendResult{}, eventstore.NotWritten(s.failed(ctx, "start a session", err))
+	}
+	defer sess.EndSession(context.WithoutCancel(ctx))
+	var (
+		res   eventstore.AppendResult
+		start = time.Now()
+		first = true
+	)
+	err = transact(ctx, sess, s.retried("append"), func(ctx context.Context) error {
+		if a.maybe || !first {
+			// A commit may have taken effect after all, unacknowledged.
+			mine, err := s.findOwn(ctx, a)
+			if err != nil || mine {
+				res = a.result()
+				return err
+			}
+		}
+		first = false
+		var err error
+		res, err = s.writeWithin(ctx, a)
+		return duplicateIsTransient(err)
+	})
+	s.observe(sess)
+	if err != nil {
+		return eventstore.AppendResult{}, s.alone(ctx, a, err)
+	}
+	if res.Duplicate || res.Token == "" {
+		return res, nil
+	}
+	s.committed(a, start, sess)
+	return a.result(), nil
+}
+
+// alone marks the error of an append in a transaction of its own.
+func (s *Store) alone(ctx context.Context, a *pending, err error) error {
+	op := fmt.Sprintf("append to %q", a.req.Streams[0].Stream)
+	switch {
+	case errors.Is(err, eventstore.ErrOutcomeUnknown), errors.Is(err, eventstore.ErrNotWritten):
+		return err
+	case ctx.Err() != nil:
+		return eventstore.NotWritten(&Error{Op: op, Kind: ErrTimeout, Retryable: true, Outcome: WrittenNothing, Err: fmt.Errorf("given up after %s: %v", s.cfg.WriteTimeout, err)})
+	}
+	return eventstore.NotWritten(wrap(op, err)) // it failed before the commit
+}
+
+// committed notes the versions that exist now and the time of the commit.
+func (s *Store) committed(a *pending, start time.Time, sess *mongo.Session) {
+	a.since, a.until = commitWindow(start, sess)
+	for i := range a.parts {
+		s.heads.learn(a.req.Streams[i].Stream, a.parts[i].last())
+	}
+}
+
+// commitWindow bounds the time of what was committed since start. The lower
+// bound takes the clocks of servers and client to run at about the same speed;
+// it only directs a search.
+func commitWindow(start time.Time, sess *mongo.Session) (since, until bson.Timestamp) {
+	t := sess.OperationTime()
+	if t == nil {
+		return since, until
+	}
+	took := uint32(time.Since(start)/time.Second) + 2
+	return bson.Timestamp{T: t.T - min(took, t.T)}, *t
+}
+
+func (s *Store) retried(op string) func(error) {
+	return func(err error) {
+		if hook := s.cfg.Hooks.Retry; hook != nil {
+			hook(op, err)
+		}
+	}
+}
+
+// appendWithin makes an append in the caller's transaction.
+func (s *Store) appendWithin(ctx context.Context, a *pending) (eventstore.AppendResult, error) {
+	res, err := s.writeWithin(ctx, a)
+	if err == nil {
+		if t := mongo.SessionFromContext(ctx).OperationTime(); t != nil && !res.Duplicate && res.Token != "" {
+			a.since = *t // the commit comes later
+			return a.result(), nil
+		}
+		return res, nil
+	}
+	if errors.Is(err, eventstore.ErrNotWritten) {
+		return eventstore.AppendResult{}, err
+	}
+	if ctx.Err() != nil {
+		return eventstore.AppendResult{}, eventstore.NotWritten(ctx.Err())
+	}
+	err = duplicateIsTransient(err)
+	return eventstore.AppendResult{}, eventstore.NotWritten(wrap(fmt.Sprintf("append to %q", a.req.Streams[0].Stream), err))
+}
+
+// duplicateIsTransient makes a duplicate key met within a transaction a reason to
+// run it again: the reads of the next attempt see who was quicker.
+func duplicateIsTransient(err error) error {
+	if hasCode(err, codeDuplicateKey) {
+		return &transientError{err}
+	}
+	return err
+}
+
+type transientError struct{ err error }
+
+func (e *transientError) Error() string { return e.err.Error() }
+func (e *transientError) Unwrap() error { return e.err }
+
+// HasErrorLabel makes it a [mongo.LabeledError].
+func (e *transientError) HasErrorLabel(label string) bool {
+	return label == driver.TransientTransactionError
+}
+
+// writeWithin reads, checks and writes in the transaction that ctx carries.
+//
+// Streams that are checked without being written need more than a read: a
+// snapshot does not keep others from appending to them before the commit (write
+// skew). So the version after their head is inserted and deleted again. It takes
+// the unique key for the duration of the transaction, and an append to the stream
+// that commits after the snapshot, or tries to, meets it as a write conflict.
+func (s *Store) writeWithin(ctx context.Context, a *pending) (eventstore.AppendResult, error) {
+	if a.req.ID != (eventstore.AppendID{}) {
+		first, found, err := s.findAppendID(ctx, a)
+		if err != nil || found {
+			return first, err
+		}
+	}
+	states := make([]streamState, len(a.parts))
+	for i := range a.parts {
+		var err error
+		if states[i], err = s.stateWithin(ctx, a.req.Streams[i].Stream); err != nil {
+			return eventstore.AppendResult{}, err
+		}
+	}
+	if first, found, err := s.judge(ctx, a, states); err != nil || found {
+		return first, err
+	}
+	var docs, guards []bson.Raw
+	for i := range a.parts {
+		st := &a.req.Streams[i]
+		a.parts[i].rebase(st.Stream, states[i].Head)
+		if len(a.parts[i].docs) == 0 && st.Expected != eventstore.Any {
+			guards = append(guards, encodeMarker(s.ids.next(), st.Stream, states[i].Head+1, guardType))
+		}
+		docs = append(docs, a.parts[i].docs...)
+	}
+	if a.req.ID != (eventstore.AppendID{}) {
+		if _, err := s.appends.InsertOne(ctx, s.appendRecord(a)); err != nil {
+			return eventstore.AppendResult{}, err
+		}
+	}
+	if len(docs) == 0 {
+		return a.result(), nil
+	}
+	if _, err := s.events.InsertMany(ctx, slices.Concat(guards, docs)); err != nil {
+		return eventstore.AppendResult{}, err
+	}
+	if err := s.deleteMarkers(ctx, guards); err != nil {
+		return eventstore.AppendResult{}, err
+	}
+	return a.result(), nil
+}
+
+func (s *Store) deleteMarkers(ctx context.Context, markers []bson.Raw) error {
+	if len(markers) == 0 {
+		return nil
+	}
+	ids := make(bson.A, len(markers))
+	for i, m := range markers {
+		ids[i] = documentID(m)
+	}
+	_, err := s.events.DeleteMany(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}})
+	return err
+}

@@ -1,0 +1,251 @@
+package mongostore
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/annals-es/annals/eventstore"
+)
+
+// groupBytes bounds what a group of appends is sent as, so that an oplog entry
+// and the server's work stay small. A larger append goes alone.
+const groupBytes = 4 << 20
+
+// A grouper lets appends that wait while others are being written go out
+// together. Nothing is held back to fill a group: an append that comes while a
+// flight is free leaves at once.
+//
+// Single events go as one unordered insert, in which each document succeeds or
+// fails for itself. Everything else, and several appends to one stream, go as one
+// transaction. A stream is in one flight at a time.
+type grouper struct {
+	store *Store
+
+	mu     sync.Mutex
+	queue  []*pending
+	busy   map[eventstore.StreamID]struct{} // streams in flight
+	free   [2]int                           // flights that may start, by kind
+	closed bool
+
+	flights sync.WaitGroup
+}
+
+// Kinds of flights. Each has slots of its own, so that inserts of single events
+// do not wait for transactions.
+const (
+	inserts = iota
+	transactions
+)
+
+func newGrouper(s *Store) *grouper {
+	return &grouper{
+		store: s,
+		busy:  map[eventstore.StreamID]struct{}{},
+		free:  [2]int{s.cfg.Flights, s.cfg.Flights},
+	}
+}
+
+// carry has an append written and returns when its outcome is set. An error means
+// that the caller did not wait for it.
+func (g *grouper) carry(ctx context.Context, a *pending) error {
+	g.mu.Lock()
+	if g.closed {
+		g.mu.Unlock()
+		return eventstore.NotWritten(eventstore.ErrClosed)
+	}
+	a.queued = true
+	g.queue = append(g.queue, a)
+	g.launch()
+	g.mu.Unlock()
+	select {
+	case <-a.done:
+		return nil
+	case <-ctx.Done():
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !a.queued {
+		return eventstore.OutcomeUnknown(ctx.Err())
+	}
+	g.remove(a)
+	if a.maybe { // an earlier attempt
+		return eventstore.OutcomeUnknown(ctx.Err())
+	}
+	return eventstore.NotWritten(ctx.Err())
+}
+
+func (g *grouper) remove(a *pending) {
+	g.queue = slices.DeleteFunc(g.queue, func(o *pending) bool { return o == a })
+	a.queued = false
+}
+
+// close refuses what is queued and what comes.
+func (g *grouper) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed = true
+	for _, a := range g.queue {
+		a.queued = false
+		a.outcome, a.err = failed, eventstore.ErrClosed
+		close(a.done)
+	}
+	g.queue = nil
+}
+
+// wait returns when nothing is in flight.
+func (g *grouper) wait() { g.flights.Wait() }
+
+// launch starts as many flights as there are slots and appends for. mu is held.
+func (g *grouper) launch() {
+	if len(g.queue) == 0 || g.free[inserts]+g.free[transactions] == 0 {
+		return
+	}
+	groups := g.compose()
+	for kind, group := range groups {
+		if len(group) == 0 {
+			continue
+		}
+		g.free[kind]--
+		for _, a := range group {
+			for i := range a.req.Streams {
+				g.busy[a.req.Streams[i].Stream] = struct{}{}
+			}
+		}
+		g.flights.Go(func() {
+			if kind == inserts {
+				g.store.flyInserts(group)
+			} else {
+				g.store.flyTransaction(group)
+			}
+			g.landed(kind, group)
+		})
+	}
+}
+
+func (g *grouper) landed(kind int, group []*pending) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, a := range group {
+		for i := range a.req.Streams {
+			delete(g.busy, a.req.Streams[i].Stream)
+		}
+	}
+	g.free[kind]++
+	for _, a := range group {
+		close(a.done)
+	}
+	g.launch()
+}
+
+// compose takes from the queue what can leave now. mu is held.
+func (g *grouper) compose() (groups [2][]*pending) {
+	c := composition{grouper: g}
+	if len(g.queue) > 1 {
+		c.count()
+	}
+	rest := g.queue[:0]
+	for _, a := range g.queue {
+		if !c.take(a) {
+			rest = append(rest, a)
+		}
+	}
+	clear(g.queue[len(rest):])
+	g.queue = rest
+	return c.groups
+}
+
+// A composition is the choice of what goes into the next flights.
+type composition struct {
+	*grouper
+	groups [2][]*pending
+	events [2]int
+	bytes  [2]int
+	wanted map[eventstore.StreamID]int                // how many appends want a stream
+	tips   map[eventstore.StreamID]eventstore.Version // where the chosen ones leave it
+}
+
+func (c *composition) count() {
+	c.wanted = make(map[eventstore.StreamID]int, len(c.queue))
+	for _, a := range c.queue {
+		for i := range a.req.Streams {
+			c.wanted[a.req.Streams[i].Stream]++
+		}
+	}
+}
+
+// take decides on an append: it joins a flight, or is found lost, or stays.
+func (c *composition) take(a *pending) bool {
+	for i := range a.req.Streams {
+		if _, busy := c.busy[a.req.Streams[i].Stream]; busy {
+			return false
+		}
+	}
+	kind := transactions
+	if a.single() && c.wanted[a.req.Streams[0].Stream] <= 1 {
+		kind = inserts
+	}
+	if c.free[kind] == 0 || !c.fits(kind, a) {
+		return false
+	}
+	if !c.chain(a) {
+		return false
+	}
+	a.queued = false
+	if c.overtaken(a) {
+		a.outcome = lost
+		close(a.done)
+		return true
+	}
+	c.groups[kind] = append(c.groups[kind], a)
+	c.events[kind] += a.events
+	c.bytes[kind] += a.size
+	if kind == transactions {
+		if c.tips == nil {
+			c.tips = map[eventstore.StreamID]eventstore.Version{}
+		}
+		for i := range a.parts {
+			c.tips[a.req.Streams[i].Stream] = a.parts[i].last()
+		}
+	}
+	return true
+}
+
+func (c *composition) fits(kind int, a *pending) bool {
+	return len(c.groups[kind]) == 0 ||
+		(c.events[kind]+a.events <= c.store.cfg.MaxGroup && c.bytes[kind]+a.size <= groupBytes)
+}
+
+// chain puts an append behind those to the same streams that are chosen already.
+// It reports false when it cannot follow them.
+func (c *composition) chain(a *pending) bool {
+	for i := range a.parts {
+		tip, chosen := c.tips[a.req.Streams[i].Stream]
+		if chosen && a.req.Streams[i].Expected != eventstore.Any && a.parts[i].base != tip {
+			return false
+		}
+	}
+	for i := range a.parts {
+		stream := a.req.Streams[i].Stream
+		tip, chosen := c.tips[stream]
+		if !chosen && a.req.Streams[i].Expected == eventstore.Any {
+			tip = max(a.parts[i].base, c.store.heads.get(stream))
+			chosen = true
+		}
+		if chosen {
+			a.parts[i].rebase(stream, tip)
+		}
+	}
+	return true
+}
+
+// overtaken reports whether the place of an append is known to be taken.
+func (c *composition) overtaken(a *pending) bool {
+	for i := range a.parts {
+		stream := a.req.Streams[i].Stream
+		if _, chained := c.tips[stream]; !chained && c.store.heads.get(stream) > a.parts[i].base {
+			return true
+		}
+	}
+	return false
+}

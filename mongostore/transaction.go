@@ -1,0 +1,114 @@
+package mongostore
+
+import (
+	"context"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
+	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
+	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
+	"go.mongodb.org/mongo-driver/v2/x/mongo/driver"
+
+	"github.com/annals-es/annals/eventstore"
+)
+
+// abortTimeout bounds the abort of a transaction, which does not depend on the
+// caller's context: one that was cancelled would leave its locks behind until
+// the server's limit of a minute.
+const abortTimeout = 5 * time.Second
+
+// WithTransaction runs fn in a transaction with snapshot reads and majority
+// writes, and commits it when fn returns nil. What fn does with the context it
+// is given, appends to a [Store] of the same client included, happens as a whole
+// or not at all.
+//
+// fn is run again from the start when the transaction met another one or the
+// server was lost, until ctx ends: it must have no effects besides, and do
+// nothing concurrently on its context. Set a deadline on ctx; a server ends a
+// transaction after a minute in any case.
+//
+// An error of fn is returned as it is, after an abort. When the commit's outcome
+// cannot be found out the error matches [eventstore.ErrOutcomeUnknown], in every
+// other case nothing was written.
+func WithTransaction(ctx context.Context, client *mongo.Client, fn func(ctx context.Context) error) error {
+	sess, err := client.StartSession()
+	if err != nil {
+		return wrap("start a session", err)
+	}
+	defer sess.EndSession(context.WithoutCancel(ctx))
+	return transact(ctx, sess, nil, fn)
+}
+
+// transact is the loop that the drivers' specification describes, with short
+// pauses between attempts: transactions here are small, and long pauses starve
+// writers of a busy stream. retried is called before each further attempt and may
+// be nil.
+func transact(ctx context.Context, sess *mongo.Session, retried func(error), fn func(ctx context.Context) error) error {
+	opts := options.Transaction().
+		SetReadConcern(readconcern.Snapshot()).
+		SetWriteConcern(writeconcern.Majority()).
+		SetReadPreference(readpref.Primary())
+	for attempt := 0; ; attempt++ {
+		if err := ctx.Err(); err != nil {
+			return eventstore.NotWritten(err)
+		}
+		if err := sess.StartTransaction(opts); err != nil {
+			return eventstore.NotWritten(wrap("start a transaction", err))
+		}
+		err := fn(mongo.NewSessionContext(ctx, sess))
+		if err == nil && sess.TransactionRunning() {
+			err = commit(ctx, sess)
+			if err == nil {
+				return nil
+			}
+			if !hasLabel(err, driver.TransientTransactionError) {
+				return commitFailed(ctx, err)
+			}
+		} else {
+			abort(ctx, sess)
+		}
+		if err == nil { // fn has ended the transaction itself
+			return nil
+		}
+		if !hasLabel(err, driver.TransientTransactionError) {
+			return err
+		}
+		if retried != nil {
+			retried(err)
+		}
+		if !pause(ctx, attempt, 100*time.Millisecond) {
+			return eventstore.NotWritten(ctx.Err())
+		}
+	}
+}
+
+func abort(ctx context.Context, sess *mongo.Session) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
+	defer cancel()
+	_ = sess.AbortTransaction(ctx) // the server aborts what is left
+}
+
+// commit repeats a commit of unknown outcome until it is known or ctx ends.
+func commit(ctx context.Context, sess *mongo.Session) error {
+	for attempt := 0; ; attempt++ {
+		err := sess.CommitTransaction(ctx)
+		if err == nil || !hasLabel(err, driver.UnknownTransactionCommitResult) || hasCode(err, 50) {
+			return err
+		}
+		if !pause(ctx, attempt, 250*time.Millisecond) {
+			return err
+		}
+	}
+}
+
+func commitFailed(ctx context.Context, err error) error {
+	if cause := ctx.Err(); cause != nil {
+		return eventstore.OutcomeUnknown(cause)
+	}
+	if e := Classify("commit", err); wroteNothing(err) {
+		return eventstore.NotWritten(e)
+	}
+	return eventstore.OutcomeUnknown(wrap("commit", err))
+}
