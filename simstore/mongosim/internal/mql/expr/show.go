@@ -13,6 +13,9 @@ import (
 // maxShown bounds the values quoted in error messages.
 const maxShown = 1000
 
+// Show formats a value for an error message, cut if it is long.
+func Show(v bson.RawValue) string { return show(v) }
+
 // show formats a value for an error message.
 func show(v bson.RawValue) string {
 	var b strings.Builder

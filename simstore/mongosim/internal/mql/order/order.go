@@ -146,6 +146,8 @@ func (o *Order) AppendKey(dst []byte, doc bson.Raw) ([]byte, error) {
 		}
 		v, rest := pathOrArray(doc, f.Path)
 		switch {
+		case v.Type == bson.TypeArray && rest == "" && len(o.fields) == 1 && f.Path == "_id":
+			// the one path whose arrays order as wholes, as no index spreads them
 		case v.Type == bson.TypeArray:
 			return o.appendLeastKey(dst[:start], doc)
 		case v.Type == 0 || rest != "":
