@@ -211,7 +211,7 @@ func Size(field string, n int) Filter {
 	if n < 0 {
 		return wrong("filter on %q: Size is %d, it can't be negative", field, n)
 	}
-	return plainOp(kindSize, field, int64(n))
+	return plainOp(kindSize, field, n)
 }
 
 // Regex matches strings by a pattern in PCRE syntax, with options out of
@@ -261,7 +261,7 @@ func Mod(field string, divisor, remainder int64) Filter {
 	if divisor == 0 {
 		return wrong("filter on %q: Mod by zero", field)
 	}
-	return plainOp(kindMod, field, bson.A{divisor, remainder})
+	return plainOp(kindMod, field, bson.A{whole(divisor), whole(remainder)})
 }
 
 // BitsAllSet matches numbers and binary values in which all bits of the mask are 1.
@@ -280,7 +280,7 @@ func bits(k kind, field string, mask int64) Filter {
 	if mask < 0 {
 		return wrong("filter on %q: the bit mask %d is negative", field, mask)
 	}
-	return plainOp(k, field, mask)
+	return plainOp(k, field, whole(mask))
 }
 
 // Expr matches documents for which the expression is true. It can compare
@@ -349,4 +349,12 @@ func plainOp(k kind, field string, operand any) Filter {
 		return wrong("filter: %v", err)
 	}
 	return Filter{kind: k, field: field, value: operand}
+}
+
+// whole is a number as a person would write it in a bson.D: an int wherever it fits.
+func whole(n int64) any {
+	if i := int(n); int64(i) == n {
+		return i
+	}
+	return n
 }

@@ -289,7 +289,7 @@ func (p Pipeline) Limit(n int64) Pipeline {
 	if n <= 0 {
 		return p.broken("$limit", fmt.Errorf("%d is not positive", n))
 	}
-	return p.add("$limit", n)
+	return p.add("$limit", whole(n))
 }
 
 // Skip ($skip) drops the first n documents.
@@ -297,7 +297,7 @@ func (p Pipeline) Skip(n int64) Pipeline {
 	if n < 0 {
 		return p.broken("$skip", fmt.Errorf("%d is negative", n))
 	}
-	return p.add("$skip", n)
+	return p.add("$skip", whole(n))
 }
 
 // Sample ($sample) keeps n documents chosen at random.
@@ -305,7 +305,7 @@ func (p Pipeline) Sample(n int64) Pipeline {
 	if n <= 0 {
 		return p.broken("$sample", fmt.Errorf("%d is not positive", n))
 	}
-	return p.add("$sample", bson.D{{Key: "size", Value: n}})
+	return p.add("$sample", bson.D{{Key: "size", Value: whole(n)}})
 }
 
 // Count ($count) makes one document with the number of documents in the field.

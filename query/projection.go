@@ -27,7 +27,7 @@ func Exclude(fields ...string) Projection { return Projection{}.Exclude(fields..
 // Include adds fields to ask for.
 func (p Projection) Include(fields ...string) Projection {
 	for _, f := range fields {
-		p = p.add(f, 1, int32(1))
+		p = p.add(f, 1, 1)
 	}
 	return p
 }
@@ -39,7 +39,7 @@ func (p Projection) Exclude(fields ...string) Projection {
 		if f == "_id" {
 			mode = 0
 		}
-		p = p.add(f, mode, int32(0))
+		p = p.add(f, mode, 0)
 	}
 	return p
 }
@@ -59,7 +59,7 @@ func (p Projection) Compute(field string, e any) Projection {
 // Slice asks for the first n elements of an array, or the last -n. By itself it neither includes
 // nor excludes other fields.
 func (p Projection) Slice(field string, n int) Projection {
-	return p.add(field, 0, bson.D{{Key: "$slice", Value: int64(n)}})
+	return p.add(field, 0, bson.D{{Key: "$slice", Value: n}})
 }
 
 // SliceFrom asks for n elements of an array after skipping some (negative: from the end).
@@ -67,7 +67,7 @@ func (p Projection) SliceFrom(field string, skip, n int) Projection {
 	if n <= 0 {
 		return p.fail(invalidf("projection of %q: a slice of %d elements", field, n))
 	}
-	return p.add(field, 0, bson.D{{Key: "$slice", Value: bson.A{int64(skip), int64(n)}}})
+	return p.add(field, 0, bson.D{{Key: "$slice", Value: bson.A{skip, n}}})
 }
 
 // FirstMatch asks for the first element of an array that meets the conditions, as
@@ -140,7 +140,7 @@ func (p Projection) with(paths []string) (Projection, error) {
 	for _, path := range paths {
 		if p.mode <= 0 {
 			for _, e := range p.fields {
-				if e.Value == int32(0) && name.Conflict(e.Key, path) {
+				if e.Value == 0 && name.Conflict(e.Key, path) {
 					return p, invalidf("projection: keyset pages need the sort key %q, which is excluded", path)
 				}
 			}
@@ -148,7 +148,7 @@ func (p Projection) with(paths []string) (Projection, error) {
 		}
 		if path == "_id" {
 			for _, e := range p.fields {
-				if e.Key == "_id" && e.Value == int32(0) {
+				if e.Key == "_id" && e.Value == 0 {
 					return p, invalidf("projection: keyset pages need _id, which is excluded")
 				}
 			}
@@ -167,12 +167,12 @@ func (p Projection) withPath(path string) Projection {
 		if !name.Conflict(e.Key, path) {
 			continue
 		}
-		if e.Value == int32(1) && len(e.Key) <= len(path) {
+		if e.Value == 1 && len(e.Key) <= len(path) {
 			return p
 		}
 		return p.fail(invalidf("projection: keyset pages need the sort key %q as it is stored, but %q is projected", path, e.Key))
 	}
-	return p.add(path, 1, int32(1))
+	return p.add(path, 1, 1)
 }
 
 // checkPath checks a path given by itself.

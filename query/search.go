@@ -203,7 +203,7 @@ func (facet Facet) pipeline(p Pipeline) Pipeline {
 	if facet.Ranges != nil {
 		return p.Bucket(BucketOf{
 			By: expr.Field(facet.Field), Boundaries: facet.Ranges, Default: outsideOfRanges,
-			Output: []GroupField{Acc("count", acc.Sum(int32(1)))},
+			Output: []GroupField{Acc("count", acc.Sum(1))},
 		})
 	}
 	limit := facet.Limit
@@ -211,7 +211,7 @@ func (facet Facet) pipeline(p Pipeline) Pipeline {
 		limit = facetLimit
 	}
 	// Equal counts come in the order of the values, so that a page looks the same twice.
-	return p.Group(expr.IfNull(expr.Field(facet.Field), nil), Acc("count", acc.Sum(int32(1)))).
+	return p.Group(expr.IfNull(expr.Field(facet.Field), nil), Acc("count", acc.Sum(1))).
 		Sort(Desc("count"), Asc("_id")).
 		Limit(int64(limit))
 }

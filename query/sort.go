@@ -54,9 +54,9 @@ func (k SortKey) SortField() (path string, direction any, err error) {
 	case k.meta != "":
 		return k.path, bson.D{{Key: "$meta", Value: k.meta}}, nil
 	case k.descending:
-		return k.path, int32(-1), nil
+		return k.path, -1, nil
 	}
-	return k.path, int32(1), nil
+	return k.path, 1, nil
 }
 
 func (k SortKey) reversed() SortKey {

@@ -219,7 +219,7 @@ func (p Pipeline) BucketAuto(b BucketAutoOf) Pipeline {
 	if b.Buckets <= 0 {
 		return p.broken("$bucketAuto", fmt.Errorf("%d buckets", b.Buckets))
 	}
-	d := bson.D{{Key: "groupBy", Value: by}, {Key: "buckets", Value: int64(b.Buckets)}}
+	d := bson.D{{Key: "groupBy", Value: by}, {Key: "buckets", Value: b.Buckets}}
 	if b.Granularity != "" {
 		d = append(d, bson.E{Key: "granularity", Value: b.Granularity})
 	}
@@ -278,7 +278,7 @@ func (p Pipeline) GraphLookup(g GraphLookupOf) Pipeline {
 		if *g.MaxDepth < 0 {
 			errs = append(errs, fmt.Errorf("maxDepth %d is negative", *g.MaxDepth))
 		}
-		d = append(d, bson.E{Key: "maxDepth", Value: int64(*g.MaxDepth)})
+		d = append(d, bson.E{Key: "maxDepth", Value: *g.MaxDepth})
 	}
 	if g.DepthField != "" {
 		errs = append(errs, labelled("depthField", name.Path(g.DepthField)))

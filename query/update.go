@@ -118,7 +118,7 @@ func (u Update) BitOr(path string, mask int64) Update { return u.bit(path, "or",
 func (u Update) BitXor(path string, mask int64) Update { return u.bit(path, "xor", mask) }
 
 func (u Update) bit(path, op string, mask int64) Update {
-	return u.add("$bit", path, bson.D{{Key: op, Value: mask}})
+	return u.add("$bit", path, bson.D{{Key: op, Value: whole(mask)}})
 }
 
 // Push ($push) appends elements to an array.
@@ -149,10 +149,10 @@ func (u Update) PushWith(path string, o PushOptions, elements ...any) Update {
 	}
 	d := bson.D{{Key: "$each", Value: list}}
 	if o.Position != nil {
-		d = append(d, bson.E{Key: "$position", Value: int64(*o.Position)})
+		d = append(d, bson.E{Key: "$position", Value: *o.Position})
 	}
 	if o.Slice != nil {
-		d = append(d, bson.E{Key: "$slice", Value: int64(*o.Slice)})
+		d = append(d, bson.E{Key: "$slice", Value: *o.Slice})
 	}
 	switch {
 	case o.Sort != nil && o.SortElements != 0:
@@ -164,7 +164,7 @@ func (u Update) PushWith(path string, o PushOptions, elements ...any) Update {
 		}
 		d = append(d, bson.E{Key: "$sort", Value: s})
 	case o.SortElements == 1 || o.SortElements == -1:
-		d = append(d, bson.E{Key: "$sort", Value: int32(o.SortElements)})
+		d = append(d, bson.E{Key: "$sort", Value: o.SortElements})
 	case o.SortElements != 0:
 		return u.fail(invalidf("update: $push to %q: SortElements is %d, want 1 or -1", path, o.SortElements))
 	}
@@ -207,10 +207,10 @@ func (u Update) PullWhere(path string, conditions ...Filter) Update {
 }
 
 // PopFirst ($pop) removes the first element of an array.
-func (u Update) PopFirst(path string) Update { return u.add("$pop", path, int32(-1)) }
+func (u Update) PopFirst(path string) Update { return u.add("$pop", path, -1) }
 
 // PopLast ($pop) removes the last element of an array.
-func (u Update) PopLast(path string) Update { return u.add("$pop", path, int32(1)) }
+func (u Update) PopLast(path string) Update { return u.add("$pop", path, 1) }
 
 // Where says which elements the positional part $[identifier] of a path stands
 // for. Field names are those of the elements, Element is the element itself:

@@ -20,7 +20,7 @@ func Here() Bound { return Bound{"current"} }
 // (OverRange), before (negative) or after the document at hand.
 func Offset(n float64) Bound {
 	if n == float64(int64(n)) {
-		return Bound{int64(n)}
+		return Bound{int(n)}
 	}
 	return Bound{n}
 }
@@ -73,7 +73,7 @@ func (a Accumulator) over(key string, from, to Bound, unit expr.Unit) Accumulato
 // number orders two bounds as far as they can be compared.
 func number(b Bound) float64 {
 	switch n := b.value.(type) {
-	case int64:
+	case int:
 		return float64(n)
 	case float64:
 		return n

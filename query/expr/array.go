@@ -57,22 +57,22 @@ func AllElementsTrue(array any) Expr { return nary("$allElementsTrue", array) }
 func AnyElementTrue(array any) Expr { return nary("$anyElementTrue", array) }
 
 // Sum ($sum) is the sum of the arguments, or of the elements of a single array; what is not a number is left out.
-func Sum(xs ...any) Expr { return variadic("$sum", 1, xs) }
+func Sum(xs ...any) Expr { return accumulating("$sum", xs) }
 
 // Avg ($avg) is the average of the arguments, or of the elements of a single array.
-func Avg(xs ...any) Expr { return variadic("$avg", 1, xs) }
+func Avg(xs ...any) Expr { return accumulating("$avg", xs) }
 
 // Min ($min) is the least argument, or element of a single array.
-func Min(xs ...any) Expr { return variadic("$min", 1, xs) }
+func Min(xs ...any) Expr { return accumulating("$min", xs) }
 
 // Max ($max) is the greatest argument, or element of a single array.
-func Max(xs ...any) Expr { return variadic("$max", 1, xs) }
+func Max(xs ...any) Expr { return accumulating("$max", xs) }
 
 // StdDevPop ($stdDevPop) is the standard deviation of a population.
-func StdDevPop(xs ...any) Expr { return variadic("$stdDevPop", 1, xs) }
+func StdDevPop(xs ...any) Expr { return accumulating("$stdDevPop", xs) }
 
 // StdDevSamp ($stdDevSamp) is the standard deviation of a sample.
-func StdDevSamp(xs ...any) Expr { return variadic("$stdDevSamp", 1, xs) }
+func StdDevSamp(xs ...any) Expr { return accumulating("$stdDevSamp", xs) }
 
 // SliceFrom ($slice) is n elements of the array from the position on; a negative position
 // counts from the end.

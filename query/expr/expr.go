@@ -249,6 +249,14 @@ func variadic(op string, least int, xs []any) Expr {
 	return nary(op, xs...)
 }
 
+// accumulating is variadic for operators that read a single argument as an array of values.
+func accumulating(op string, xs []any) Expr {
+	if len(xs) == 1 {
+		return unary(op, xs[0])
+	}
+	return variadic(op, 1, xs)
+}
+
 func list(xs []any) (bson.A, error) {
 	vs, errs := make(bson.A, len(xs)), []error(nil)
 	for i, x := range xs {
