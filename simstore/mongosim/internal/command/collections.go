@@ -58,7 +58,7 @@ func (r *request) respondWith(ctx context.Context, ns storage.Namespace, docs []
 	if size < 0 {
 		size = int64(len(docs)) + 1
 	}
-	c := &cursor{ns: ns, src: &sliceSource{docs}, left: int64(len(docs))}
+	c := &cursor{ns: ns, src: &sliceSource{docs}, left: int64(len(docs)), catalog: true}
 	b, err := c.fill(ctx, size)
 	if err != nil {
 		return err

@@ -39,15 +39,16 @@ type cursor struct {
 	owner sessionFields // the session and transaction it belongs to
 	user  string
 
-	src    source
-	stream *changestream.Stream // instead of src: a change stream
-	waits  bool                 // tailable and awaits data
-	tails  bool                 // tailable: the end is not its end
-	held   bson.Raw             // read, but too large for the batch before
-	left   int64                // documents that the limit still allows; -1: no limit
-	budget time.Duration        // of maxTimeMS; 0: none
-	snap   *storage.Snapshot
-	ctx    *cursorContext // what a source sees that was made once
+	src     source
+	stream  *changestream.Stream // instead of src: a change stream
+	waits   bool                 // tailable and awaits data
+	tails   bool                 // tailable: the end is not its end
+	catalog bool                 // over collections or indexes, whose replies have another order of fields
+	held    bson.Raw             // read, but too large for the batch before
+	left    int64                // documents that the limit still allows; -1: no limit
+	budget  time.Duration        // of maxTimeMS; 0: none
+	snap    *storage.Snapshot
+	ctx     *cursorContext // what a source sees that was made once
 
 	// guarded by cursors.mu
 	inUse   bool
@@ -345,6 +346,14 @@ func (r *request) respond(c *cursor, ns string, b batch, token bson.Raw, out *re
 		c.owner = r.session
 		c.user = r.conn.auth.identity()
 		id = r.e.cursors.add(c)
+	}
+	if c.catalog {
+		at := out.begin("cursor")
+		out.int64("id", id)
+		out.string("ns", ns)
+		out.documents("firstBatch", b.docs)
+		out.end(at)
+		return
 	}
 	appendBatch(out, true, id, ns, b.docs, token)
 }
