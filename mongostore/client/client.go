@@ -1,0 +1,396 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
+	"go.mongodb.org/mongo-driver/v2/x/mongo/driver/auth"
+	"golang.org/x/sync/semaphore"
+)
+
+// ErrPoolExhausted says that MaxPool operations were under way for all of
+// WaitQueueTimeout.
+var ErrPoolExhausted = errors.New("no connection became free")
+
+// ErrClosed says that the client was closed.
+var ErrClosed = errors.New("client is closed")
+
+// A Client is a driver's client that is replaced when its credentials change. It
+// is safe for concurrent use.
+type Client struct {
+	cfg    Config
+	dialer options.ContextDialer
+	places *semaphore.Weighted // one for each operation of Use
+
+	current atomic.Pointer[generation]
+	refresh sync.Mutex // one refresh at a time
+
+	swapMu sync.Mutex
+	onSwap []func(*mongo.Client)
+
+	closed atomic.Bool
+	end    context.CancelFunc
+	work   sync.WaitGroup
+}
+
+// A generation is a driver's client with the credentials that it was made with.
+type generation struct {
+	mongo   *mongo.Client
+	watcher *watcher
+
+	mu         sync.Mutex
+	credential Credential
+	users      int
+	retired    chan struct{} // closed when nobody uses it any more
+	last       bool          // no new users
+}
+
+// Connect makes a client and checks that a server answers, within
+// ServerSelectionTimeout. While the client is open it looks for changed TLS files
+// every TLS.ReloadInterval, and asks for new credentials before they expire.
+func Connect(ctx context.Context, cfg Config) (*Client, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("connect to MongoDB: %w", err)
+	}
+	cfg = cfg.withDefaults()
+	c := &Client{
+		cfg:    cfg,
+		dialer: cfg.Dialer,
+		places: semaphore.NewWeighted(int64(min(cfg.MaxPool, 1<<30))),
+	}
+	if c.dialer == nil {
+		c.dialer = &net.Dialer{Timeout: cfg.ConnectTimeout}
+	}
+	var files *tlsDialer
+	if cfg.TLS.Enabled {
+		var err error
+		if files, err = newTLSDialer(c.dialer, cfg.TLS, cfg.Logger); err != nil {
+			return nil, fmt.Errorf("connect to MongoDB: %w", err)
+		}
+		c.dialer = files
+	}
+	g, err := c.open(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("connect to MongoDB: %w", err)
+	}
+	c.use(g)
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	c.end = end
+	if files != nil {
+		c.work.Go(func() { files.watch(life) })
+	}
+	if cfg.Credentials != nil {
+		c.work.Go(func() { c.keepFresh(life) })
+	}
+	return c, nil
+}
+
+// open makes a driver's client with the provider's present credentials and
+// checks that it works.
+func (c *Client) open(ctx context.Context) (*generation, error) {
+	g := &generation{retired: make(chan struct{})}
+	g.watcher = newWatcher(c.cfg.MaxPool, func(s State) {
+		if c.current.Load() == g {
+			c.changed(s)
+		}
+	}, time.Now)
+	opts := c.driverOptions(g.watcher)
+	if c.cfg.Credentials != nil {
+		var err error
+		if g.credential, err = c.cfg.Credentials.Credential(ctx); err != nil {
+			return nil, fmt.Errorf("get credentials: %w", err)
+		}
+		opts.SetAuth(g.credential.driver())
+	}
+	client, err := mongo.Connect(opts)
+	if err != nil {
+		return nil, errors.New(redactError(err, c.cfg.URI))
+	}
+	ping, cancel := context.WithTimeout(ctx, c.cfg.ServerSelectionTimeout+c.cfg.ConnectTimeout)
+	defer cancel()
+	if err := client.Ping(ping, readpref.PrimaryPreferred()); err != nil {
+		_ = client.Disconnect(context.WithoutCancel(ctx))
+		return nil, err
+	}
+	g.mongo = client
+	return g, nil
+}
+
+// use makes a generation the current one.
+func (c *Client) use(g *generation) {
+	c.current.Store(g)
+	c.changed(g.watcher.snapshot())
+}
+
+func (c *Client) changed(s State) {
+	if c.cfg.OnChange != nil {
+		c.cfg.OnChange(s)
+	}
+}
+
+func (c *Client) driverOptions(w *watcher) *options.ClientOptions {
+	cfg := c.cfg
+	opts := options.Client().ApplyURI(cfg.URI)
+	opts.SetAppName(cfg.AppName).
+		SetMinPoolSize(cfg.MinPool).
+		SetMaxPoolSize(cfg.MaxPool).
+		SetMaxConnIdleTime(cfg.MaxIdleTime).
+		SetServerSelectionTimeout(cfg.ServerSelectionTimeout).
+		SetConnectTimeout(cfg.ConnectTimeout).
+		SetDialer(c.dialer).
+		SetServerMonitor(w.serverMonitor()).
+		SetPoolMonitor(w.poolMonitor(cfg.PoolMonitor))
+	if cfg.CommandMonitor != nil {
+		opts.SetMonitor(cfg.CommandMonitor)
+	}
+	if cfg.TLS.Enabled {
+		opts.TLSConfig = nil // the dialer encrypts
+	}
+	// Validate has seen all three.
+	if p, _ := cfg.ReadPreference.driver(); p != nil {
+		opts.SetReadPreference(p)
+	}
+	if r, _ := cfg.ReadConcern.driver(); r != nil {
+		opts.SetReadConcern(r)
+	}
+	if w, _ := cfg.WriteConcern.driver(); w != nil {
+		opts.SetWriteConcern(w)
+	}
+	return opts
+}
+
+// Mongo returns the driver's client of the moment. It stays usable until a while
+// after new credentials have replaced it; hold on to the Client and not to this,
+// or be told by [Client.OnSwap].
+func (c *Client) Mongo() *mongo.Client { return c.current.Load().mongo }
+
+// State tells what is known of the servers and the connections.
+func (c *Client) State() State { return c.current.Load().watcher.snapshot() }
+
+// OnSwap has fn called with the driver's new client when credentials have
+// changed. The old one is disconnected after fn has returned and all [Client.Use]
+// calls have. An fn that moves a long-lived user over should return when that has
+// stopped using the old one.
+func (c *Client) OnSwap(fn func(*mongo.Client)) {
+	c.swapMu.Lock()
+	defer c.swapMu.Unlock()
+	c.onSwap = append(c.onSwap, fn)
+}
+
+// Use calls fn with the driver's client. When the server refuses the credentials,
+// they are refreshed and fn is called once more; it was not able to do anything
+// the first time. At most MaxPool calls are under way at a time; one that waits
+// longer than WaitQueueTimeout for its turn fails with [ErrPoolExhausted].
+func (c *Client) Use(ctx context.Context, fn func(context.Context, *mongo.Client) error) error {
+	if err := c.enqueue(ctx); err != nil {
+		return err
+	}
+	defer c.places.Release(1)
+	for attempt := 1; ; attempt++ {
+		g, err := c.acquire()
+		if err != nil {
+			return err
+		}
+		err = fn(ctx, g.mongo)
+		g.release()
+		if attempt > 1 || c.cfg.Credentials == nil || !refused(err) {
+			return err
+		}
+		if fresh := c.Refresh(ctx); fresh != nil {
+			return errors.Join(err, fresh)
+		}
+	}
+}
+
+func (c *Client) enqueue(ctx context.Context) error {
+	if c.places.TryAcquire(1) {
+		return nil
+	}
+	wait, cancel := context.WithTimeout(ctx, c.cfg.WaitQueueTimeout)
+	defer cancel()
+	if err := c.places.Acquire(wait, 1); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return fmt.Errorf("%w in %s: %d operations are under way", ErrPoolExhausted, c.cfg.WaitQueueTimeout, c.cfg.MaxPool)
+	}
+	return nil
+}
+
+// acquire returns the current generation with one user more.
+func (c *Client) acquire() (*generation, error) {
+	for !c.closed.Load() {
+		g := c.current.Load()
+		g.mu.Lock()
+		if !g.last {
+			g.users++
+			g.mu.Unlock()
+			return g, nil
+		}
+		g.mu.Unlock() // it was replaced in between
+	}
+	return nil, ErrClosed
+}
+
+func (g *generation) release() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.users--; g.last && g.users == 0 {
+		close(g.retired)
+	}
+}
+
+// retire ends a generation for new users.
+func (g *generation) retire() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.last {
+		if g.last = true; g.users == 0 {
+			close(g.retired)
+		}
+	}
+}
+
+// refused reports whether an operation failed because the server did not accept
+// the credentials: when a connection was made, or because the user's rights have
+// ended on one.
+func refused(err error) bool {
+	if err == nil {
+		return false
+	}
+	if errors.As(err, new(*auth.Error)) {
+		return true
+	}
+	const authenticationFailed, reauthenticationRequired = 18, 391
+	if e, ok := errors.AsType[mongo.ServerError](err); ok {
+		return e.HasErrorCode(authenticationFailed) || e.HasErrorCode(reauthenticationRequired)
+	}
+	return false
+}
+
+// Refresh asks the provider for credentials and, when they have changed, replaces
+// the driver's client. Operations under way end on the old one. It does nothing
+// without a provider.
+func (c *Client) Refresh(ctx context.Context) error {
+	if c.cfg.Credentials == nil {
+		return nil
+	}
+	before := c.current.Load()
+	c.refresh.Lock()
+	defer c.refresh.Unlock()
+	if c.closed.Load() {
+		return ErrClosed
+	}
+	old := c.current.Load()
+	if old != before {
+		return nil // somebody else has just done it
+	}
+	fresh, err := c.open(ctx)
+	if err != nil {
+		c.cfg.Logger.ErrorContext(ctx, "credentials not refreshed; keeping the old client", "error", err)
+		return fmt.Errorf("refresh credentials: %w", err)
+	}
+	if fresh.credential.same(old.credential) {
+		old.mu.Lock()
+		old.credential.Expires = fresh.credential.Expires
+		old.mu.Unlock()
+		_ = fresh.mongo.Disconnect(context.WithoutCancel(ctx))
+		return nil
+	}
+	c.use(fresh)
+	c.cfg.Logger.InfoContext(ctx, "credentials refreshed", "user", fresh.credential)
+	c.work.Go(func() { c.replace(old, fresh) })
+	return nil
+}
+
+// replace moves everybody from one generation to the next and disconnects the
+// old one.
+func (c *Client) replace(old, fresh *generation) {
+	c.swapMu.Lock()
+	callbacks := c.onSwap
+	c.swapMu.Unlock()
+	for _, fn := range callbacks {
+		fn(fresh.mongo)
+	}
+	old.retire()
+	<-old.retired
+	// Those who hold Mongo() without having told us get the time of an
+	// operation: Disconnect waits for connections in use.
+	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.ServerSelectionTimeout)
+	defer cancel()
+	if err := old.mongo.Disconnect(ctx); err != nil {
+		c.cfg.Logger.Warn("old client not disconnected cleanly", "error", err)
+	}
+}
+
+// keepFresh refreshes credentials a minute before they expire, or when three
+// quarters of their time have passed if that is later.
+func (c *Client) keepFresh(ctx context.Context) {
+	const check = time.Minute
+	for failures := 0; ; {
+		g := c.current.Load()
+		g.mu.Lock()
+		expires := g.credential.Expires
+		g.mu.Unlock()
+		wait := check
+		if !expires.IsZero() {
+			wait = min(max(time.Until(expires)*3/4, 10*time.Millisecond), check)
+		}
+		if failures > 0 {
+			wait = min(time.Second<<min(failures, 5), check)
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		}
+		if expires.IsZero() || time.Until(expires) > check && failures == 0 {
+			continue
+		}
+		if err := c.Refresh(ctx); err != nil {
+			failures++
+		} else {
+			failures = 0
+		}
+	}
+}
+
+// Close disconnects, after the calls of [Client.Use] under way have ended or ctx
+// has. It may be called again.
+func (c *Client) Close(ctx context.Context) error {
+	if c.closed.Swap(true) {
+		return nil
+	}
+	c.end()
+	c.refresh.Lock() // no refresh is under way
+	g := c.current.Load()
+	c.refresh.Unlock()
+	g.retire()
+	select {
+	case <-g.retired:
+	case <-ctx.Done():
+	}
+	err := g.mongo.Disconnect(ctx)
+	c.work.Wait()
+	if err != nil {
+		return fmt.Errorf("disconnect from MongoDB: %w", err)
+	}
+	return nil
+}
+
+// laterDialer stands for a dialer that a program sets after FromEnv.
+type laterDialer struct{}
+
+func (laterDialer) DialContext(context.Context, string, string) (net.Conn, error) {
+	return nil, &ConfigError{Setting: "Dialer", Reason: "is not set"}
+}

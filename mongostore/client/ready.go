@@ -1,0 +1,83 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// A Check is a condition of readiness.
+type Check struct {
+	Name string
+	// Ready returns why the condition is not met, nil if it is. It should return
+	// when its context ends.
+	Ready func(context.Context) error
+}
+
+// Reachable is the condition that MongoDB is not unhealthy.
+func Reachable(h *HealthHandler) Check {
+	return Check{Name: "mongodb", Ready: func(ctx context.Context) error {
+		if health := h.Check(ctx); health.Status == Unhealthy {
+			return fmt.Errorf("unhealthy: %v", health.Reasons)
+		}
+		return nil
+	}}
+}
+
+// LagBelow is the condition that something does not lag more than limit behind:
+// the sequencer behind the events, a projection behind the log.
+func LagBelow(name string, limit int64, lag func(context.Context) (int64, error)) Check {
+	return Check{Name: name, Ready: func(ctx context.Context) error {
+		n, err := lag(ctx)
+		if err != nil {
+			return err
+		}
+		if n > limit {
+			return fmt.Errorf("lags %d events behind, more than %d", n, limit)
+		}
+		return nil
+	}}
+}
+
+// Live answers Kubernetes' liveness probe: 200 as long as the process serves. It
+// asks nothing of MongoDB: a restart does not cure a database.
+func Live() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, map[string]string{"status": "live"})
+	})
+}
+
+// Ready answers Kubernetes' readiness probe: 200 when all conditions are met, 503
+// with the reasons otherwise. The conditions are asked side by side, each for at
+// most two seconds.
+func Ready(checks ...Check) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+		defer cancel()
+		errs := make([]error, len(checks))
+		var wg sync.WaitGroup
+		for i, c := range checks {
+			wg.Go(func() { errs[i] = c.Ready(ctx) })
+		}
+		wg.Wait()
+		answer := struct {
+			Status string            `json:"status"`
+			Checks map[string]string `json:"checks"`
+		}{Status: "ready", Checks: map[string]string{}}
+		for i, c := range checks {
+			answer.Checks[c.Name] = "ok"
+			if errs[i] != nil {
+				answer.Checks[c.Name] = errs[i].Error()
+			}
+		}
+		if errors.Join(errs...) != nil {
+			answer.Status = "not ready"
+			writeJSON(w, http.StatusServiceUnavailable, answer)
+			return
+		}
+		writeJSON(w, http.StatusOK, answer)
+	})
+}
