@@ -62,8 +62,9 @@ func (k *keys) add(spec *indexSpec, vals []bson.RawValue) {
 // a slot is one index field on its way through a document: what has been
 // reached and which path is left from there.
 type slot struct {
-	at   bson.RawValue // missing if the path leads nowhere
-	rest string        // "" when at is the field's value
+	at    bson.RawValue // missing if the path leads nowhere
+	rest  string        // "" when at is the field's value
+	whole bool          // at was chosen by its position: an array there is one value
 }
 
 // extract finds a document's keys for the index, as the server's key
@@ -77,7 +78,7 @@ func (spec *indexSpec) extract(doc bson.Raw, k *keys) error {
 	simple := true
 	for _, f := range spec.fields {
 		if f.dotted {
-			s = append(s, slot{value.Doc(doc), f.path})
+			s = append(s, slot{at: value.Doc(doc), rest: f.path})
 			v = append(v, bson.RawValue{})
 			simple = false
 			continue
@@ -86,7 +87,7 @@ func (spec *indexSpec) extract(doc bson.Raw, k *keys) error {
 		if x.Type == bson.TypeArray {
 			simple = false
 		}
-		s = append(s, slot{x, ""})
+		s = append(s, slot{at: x})
 		v = append(v, x)
 	}
 	if simple {
@@ -121,7 +122,7 @@ func (spec *indexSpec) expand(slots []slot, vals []bson.RawValue, k *keys, done 
 		}
 		slots[i] = walk(slots[i])
 		s := slots[i]
-		if s.at.Type != bson.TypeArray {
+		if s.at.Type != bson.TypeArray || s.whole && s.rest == "" && value.Len(s.at) > 0 {
 			vals[i] = s.at
 			if s.rest != "" {
 				vals[i] = value.Missing()
@@ -188,13 +189,13 @@ func walk(s slot) slot {
 		part, rest, _ := strings.Cut(s.rest, ".")
 		switch s.at.Type {
 		case bson.TypeEmbeddedDocument:
-			s.at, s.rest = value.Field(bson.Raw(s.at.Value), part), rest
+			s.at, s.rest, s.whole = value.Field(bson.Raw(s.at.Value), part), rest, false
 		case bson.TypeArray:
 			i, err := strconv.Atoi(part)
 			if err != nil || i < 0 || part != strconv.Itoa(i) || i >= value.Len(s.at) {
 				return s
 			}
-			s.at, s.rest = value.Index(s.at, i), rest
+			s.at, s.rest, s.whole = value.Index(s.at, i), rest, true
 		default:
 			s.at = value.Missing()
 			return s
