@@ -6,6 +6,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/annals-es/annals/simstore/mongosim/internal/mongoerr"
+	"github.com/annals-es/annals/simstore/mongosim/internal/mql/expr"
 	"github.com/annals-es/annals/simstore/mongosim/internal/mql/value"
 )
 
@@ -55,33 +56,33 @@ func parseBits(k kind, op string, operand bson.RawValue) (*bitTest, error) {
 		}
 	default:
 		return nil, mongoerr.New(mongoerr.BadValue,
-			"%s takes an Array, a number, or a BinData but received: %s: %s", op, op, operand)
+			"%s takes an Array, a number, or a BinData but received: %s: %s", op, op, expr.Show(operand))
 	}
 	return b, nil
 }
 
 func bitPosition(v bson.RawValue) (uint32, error) {
 	if !value.IsNumber(v) {
-		return 0, mongoerr.New(mongoerr.BadValue, "bit positions must be an integer but got: %s", v)
+		return 0, mongoerr.New(mongoerr.BadValue, "bit positions must be an integer but got: %s", expr.Show(v))
 	}
 	if v.Type == bson.TypeDouble {
 		f := value.AsDouble(v)
 		switch {
 		case math.IsNaN(f):
-			return 0, mongoerr.New(mongoerr.BadValue, "bit positions cannot take a NaN: %s", v)
+			return 0, mongoerr.New(mongoerr.BadValue, "bit positions cannot take a NaN: %s", expr.Show(v))
 		case f > math.MaxInt32 || f < math.MinInt32:
-			return 0, mongoerr.New(mongoerr.BadValue, "bit positions cannot be represented as a 32-bit signed integer: %s", v)
+			return 0, mongoerr.New(mongoerr.BadValue, "bit positions cannot be represented as a 32-bit signed integer: %s", expr.Show(v))
 		case f != math.Trunc(f):
-			return 0, mongoerr.New(mongoerr.BadValue, "bit positions must be an integer but got: %s", v)
+			return 0, mongoerr.New(mongoerr.BadValue, "bit positions must be an integer but got: %s", expr.Show(v))
 		}
 	}
 	n := truncated(v)
 	if v.Type == bson.TypeInt64 && (n > math.MaxInt32 || n < math.MinInt32) {
-		return 0, mongoerr.New(mongoerr.BadValue, "bit positions cannot be represented as a 32-bit signed integer: %s", v)
+		return 0, mongoerr.New(mongoerr.BadValue, "bit positions cannot be represented as a 32-bit signed integer: %s", expr.Show(v))
 	}
 	n = max(math.MinInt32, min(math.MaxInt32, n))
 	if n < 0 {
-		return 0, mongoerr.New(mongoerr.BadValue, "bit positions must be >= 0 but got: %s", v)
+		return 0, mongoerr.New(mongoerr.BadValue, "bit positions must be >= 0 but got: %s", expr.Show(v))
 	}
 	return uint32(n), nil
 }

@@ -34,8 +34,8 @@ type Filter struct {
 	hasExpr bool // matching can fail, and needs a place for the error
 }
 
-// Parse checks a filter with all features allowed. Errors are
-// *mongoerr.Error with the code a server refuses with.
+// Parse checks a filter with all features allowed; a nil env means the zero
+// Env. Errors are *mongoerr.Error with the code a server refuses with.
 func Parse(filter bson.Raw, env *expr.Env) (*Filter, error) {
 	return ParseWith(filter, env, AllFeatures)
 }
@@ -51,6 +51,9 @@ func ParseWith(filter bson.Raw, env *expr.Env, allowed Features) (*Filter, error
 }
 
 func parse(filter bson.Raw, env *expr.Env, allowed Features) (*Filter, error) {
+	if env == nil {
+		env = &expr.Env{}
+	}
 	p := &parser{env: env, allowed: allowed}
 	root, err := p.filter(filter, levelTop)
 	if err != nil {
@@ -155,9 +158,11 @@ func placeholder(n node) (name string, found bool, err error) {
 	return name, found, nil
 }
 
-// A Predicate is a simple condition that every match fulfils. Op is one of
-// $eq, $lt, $lte, $gt, $gte, $in, $exists, $regex; the value of $exists is a
-// boolean.
+// A Predicate is a simple condition that every match fulfils, with all the
+// meaning that the operator has on its path: arrays are traversed, null is
+// equal to missing, an array is equal as a whole or to an element. Op is one
+// of $eq, $lt, $lte, $gt, $gte, $in, $exists, $regex; the value of $exists is
+// a boolean, that of $in a sorted array without duplicates.
 type Predicate struct {
 	Path  string
 	Op    string

@@ -97,7 +97,7 @@ func (l *leaf) optimize() node {
 
 func (l *leaf) eval(how view, x bson.RawValue, st *state) bool {
 	var found bool
-	index := noIndex
+	var index int
 	switch how {
 	case asElement:
 		return l.t.test(x, st)

@@ -6,6 +6,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/annals-es/annals/simstore/mongosim/internal/mongoerr"
+	"github.com/annals-es/annals/simstore/mongosim/internal/mql/expr"
 	"github.com/annals-es/annals/simstore/mongosim/internal/mql/value"
 )
 
@@ -18,28 +19,28 @@ func exactLong(name string, v bson.RawValue) (int64, error) {
 		f := value.AsDouble(v)
 		switch {
 		case math.IsNaN(f):
-			return 0, mongoerr.New(mongoerr.FailedToParse, "Expected an integer, but found NaN in: %s: %s", name, v.String())
+			return 0, mongoerr.New(mongoerr.FailedToParse, "Expected an integer, but found NaN in: %s: %s", name, expr.Show(v))
 		case f >= 1<<63 || f < -1<<63:
-			return 0, mongoerr.New(mongoerr.FailedToParse, "Cannot represent as a 64-bit integer: %s: %s", name, v.String())
+			return 0, mongoerr.New(mongoerr.FailedToParse, "Cannot represent as a 64-bit integer: %s: %s", name, expr.Show(v))
 		case f != math.Trunc(f):
-			return 0, mongoerr.New(mongoerr.FailedToParse, "Expected an integer: %s: %s", name, v.String())
+			return 0, mongoerr.New(mongoerr.FailedToParse, "Expected an integer: %s: %s", name, expr.Show(v))
 		}
 		return int64(f), nil
 	case bson.TypeDecimal128:
 		n, ok := value.Int64Exact(v)
 		if !ok {
-			return 0, mongoerr.New(mongoerr.FailedToParse, "Cannot represent as a 64-bit integer: %s: %s", name, v.String())
+			return 0, mongoerr.New(mongoerr.FailedToParse, "Cannot represent as a 64-bit integer: %s: %s", name, expr.Show(v))
 		}
 		return n, nil
 	}
-	return 0, mongoerr.New(mongoerr.FailedToParse, "Expected a number in: %s: %s", name, v.String())
+	return 0, mongoerr.New(mongoerr.FailedToParse, "Expected a number in: %s: %s", name, expr.Show(v))
 }
 
 // exactNonNegative is exactLong that refuses negative numbers.
 func exactNonNegative(name string, v bson.RawValue) (int64, error) {
 	n, err := exactLong(name, v)
 	if err == nil && n < 0 {
-		return 0, mongoerr.New(mongoerr.FailedToParse, "Expected a positive number in: %s: %s", name, v.String())
+		return 0, mongoerr.New(mongoerr.FailedToParse, "Expected a positive number in: %s: %s", name, expr.Show(v))
 	}
 	return n, err
 }
@@ -51,7 +52,7 @@ func exactInt(name string, v bson.RawValue) (int32, error) {
 		return 0, err
 	}
 	if n < math.MinInt32 || n > math.MaxInt32 {
-		return 0, mongoerr.New(mongoerr.FailedToParse, "Cannot represent %s: %s in an int", name, v.String())
+		return 0, mongoerr.New(mongoerr.FailedToParse, "Cannot represent %s: %s in an int", name, expr.Show(v))
 	}
 	return int32(n), nil
 }

@@ -1,11 +1,10 @@
 package match
 
 import (
-	"strings"
-
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/annals-es/annals/simstore/mongosim/internal/mongoerr"
+	"github.com/annals-es/annals/simstore/mongosim/internal/mql/expr"
 	"github.com/annals-es/annals/simstore/mongosim/internal/mql/value"
 )
 
@@ -229,7 +228,7 @@ func regexLeaf(path, pattern, options string) (node, error) {
 func parseNear(p *parser, o operand) (node, error) {
 	first, v, _, _ := value.Next(value.Body(o.context))
 	if first != o.op || v.Type != bson.TypeEmbeddedDocument && v.Type != bson.TypeArray {
-		return nil, mongoerr.New(mongoerr.BadValue, "near must be first in: %s", strings.TrimSpace(o.context.String()))
+		return nil, mongoerr.New(mongoerr.BadValue, "near must be first in: %s", expr.Show(value.Doc(o.context)))
 	}
 	if p.allowed&FeatureGeoNear == 0 {
 		return nil, mongoerr.New(mongoerr.BadValue, "$geoNear, $near, and $nearSphere are not allowed in this context")

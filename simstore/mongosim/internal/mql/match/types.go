@@ -4,6 +4,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/annals-es/annals/simstore/mongosim/internal/mongoerr"
+	"github.com/annals-es/annals/simstore/mongosim/internal/mql/expr"
 	"github.com/annals-es/annals/simstore/mongosim/internal/mql/value"
 )
 
@@ -75,7 +76,7 @@ func (s *typeSet) addOperand(v bson.RawValue) error {
 	}
 	n, err := exactInt("$type", v)
 	if err != nil {
-		return mongoerr.New(mongoerr.BadValue, "Invalid numerical type code: %s", v)
+		return mongoerr.New(mongoerr.BadValue, "Invalid numerical type code: %s", expr.Show(v))
 	}
 	switch {
 	case n == 0:

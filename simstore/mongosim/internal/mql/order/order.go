@@ -3,11 +3,11 @@ package order
 import (
 	"bytes"
 	"math/rand/v2"
-	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/annals-es/annals/simstore/mongosim/internal/mongoerr"
+	"github.com/annals-es/annals/simstore/mongosim/internal/mql/expr"
 	"github.com/annals-es/annals/simstore/mongosim/internal/mql/value"
 )
 
@@ -49,7 +49,7 @@ func Parse(spec bson.Raw) (*Order, error) {
 
 func (o *Order) parseNatural(spec bson.Raw, v bson.RawValue) error {
 	if value.Len(value.Doc(spec)) != 1 {
-		return mongoerr.New(mongoerr.BadValue, "Cannot include '$natural' in compound sort: %s", spec)
+		return mongoerr.New(mongoerr.BadValue, "Cannot include '$natural' in compound sort: %s", expr.Show(value.Doc(spec)))
 	}
 	o.natural = int(value.ClampInt64(v))
 	if o.natural != 1 && o.natural != -1 {
@@ -63,35 +63,16 @@ func parseField(name string, v bson.RawValue) (Field, error) {
 		return parseMeta(v)
 	}
 	if !value.IsNumber(v) {
-		return Field{}, mongoerr.New(15974, "Illegal key in $sort specification: %s: %s", name, v)
+		return Field{}, mongoerr.New(15974, "Illegal key in $sort specification: %s: %s", name, expr.Show(v))
 	}
 	n := value.ClampInt64(v)
 	if n != 1 && n != -1 {
 		return Field{}, mongoerr.New(15975, "$sort key ordering must be 1 (for ascending) or -1 (for descending)")
 	}
-	if err := checkPath(name); err != nil {
+	if err := expr.CheckPath(name); err != nil {
 		return Field{}, err
 	}
 	return Field{Path: name, Desc: n < 0}, nil
-}
-
-// checkPath refuses what can't be a path in an expression.
-func checkPath(dotted string) error {
-	switch {
-	case dotted == "":
-		return mongoerr.New(40352, "FieldPath cannot be constructed with empty string")
-	case strings.HasSuffix(dotted, "."):
-		return mongoerr.New(40353, "FieldPath must not end with a '.'.")
-	}
-	for part := range strings.SplitSeq(dotted, ".") {
-		switch {
-		case part == "":
-			return mongoerr.New(15998, "FieldPath field names may not be empty strings.")
-		case part[0] == '$':
-			return mongoerr.New(16410, "FieldPath field names may not start with '$'.")
-		}
-	}
-	return nil
 }
 
 func parseMeta(v bson.RawValue) (Field, error) {
@@ -116,7 +97,7 @@ func parseMeta(v bson.RawValue) (Field, error) {
 	case "searchHighlights":
 		return Field{}, mongoerr.New(31219, "$meta sort by 'searchHighlights' metadata is not supported")
 	}
-	return Field{}, mongoerr.New(31138, "Illegal $meta sort: $meta: %s", meta)
+	return Field{}, mongoerr.New(31138, "Illegal $meta sort: $meta: %s", expr.Show(meta))
 }
 
 // Fields lists the fields to sort by, for a planner. It is nil if the order

@@ -92,7 +92,7 @@ func (p *parser) defaultMode() mode {
 		return exclusion
 	case p.hasElemMatch:
 		return inclusion
-	case p.idIncluded && !(p.hasMeta && p.idExcluded):
+	case p.idIncluded:
 		return inclusion
 	}
 	return exclusion
@@ -260,7 +260,7 @@ func (p *parser) literal(parent *part, name string, v bson.RawValue) error {
 		return err
 	}
 	if p.mode == exclusion {
-		return mongoerr.New(31310, "Cannot use an expression %s: %s in an exclusion projection", name, v)
+		return mongoerr.New(31310, "Cannot use an expression %s: %s in an exclusion projection", name, expr.Show(v))
 	}
 	p.mode = inclusion
 	return nil
@@ -310,7 +310,7 @@ func (p *parser) operator(root, parent *part, path, name string, v bson.RawValue
 		}
 		if _, err := p.expression(parent, path, name, doc); err != nil {
 			e := mongoerr.From(err)
-			return true, e.WithPrefix("Invalid $slice syntax. The given syntax " + doc.String() +
+			return true, e.WithPrefix("Invalid $slice syntax. The given syntax " + expr.Show(value.Doc(doc)) +
 				" did not match the find() syntax because :: " + mongoerr.From(findErr).Error() +
 				" :: The given syntax did not match the expression $slice syntax.")
 		}

@@ -1,6 +1,7 @@
 package project
 
 import (
+	"slices"
 	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -44,7 +45,7 @@ func Parse(spec bson.Raw, filter *match.Filter, env *expr.Env) (*Projection, err
 func (p *Projection) build(t *part, path []string) {
 	for _, name := range t.names {
 		child := t.below[name]
-		at := append(path[:len(path):len(path)], name)
+		at := append(slices.Clip(path), name)
 		switch leaf := child.leaf.(type) {
 		case nil:
 			p.build(child, at)

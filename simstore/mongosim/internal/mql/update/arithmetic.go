@@ -1,6 +1,8 @@
 package update
 
 import (
+	"strconv"
+
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/annals-es/annals/simstore/mongosim/internal/mongoerr"
@@ -79,13 +81,13 @@ func sameNumber(a, b bson.RawValue) bool {
 func numberText(v bson.RawValue) string {
 	switch v.Type {
 	case bson.TypeInt32:
-		return "(NumberInt)" + show(v)
+		return "(NumberInt)" + strconv.Itoa(int(value.AsInt32(v)))
 	case bson.TypeInt64:
-		return "(NumberLong)" + show(v)
+		return "(NumberLong)" + strconv.FormatInt(value.AsInt64(v), 10)
 	case bson.TypeDouble:
-		return "(NumberDouble)" + show(v)
+		return "(NumberDouble)" + strconv.FormatFloat(value.AsDouble(v), 'g', -1, 64)
 	}
-	return "(NumberDecimal)" + show(v)
+	return "(NumberDecimal)" + value.AsDecimal(v).String()
 }
 
 // bit is $bit: the operations to carry out one after the other.

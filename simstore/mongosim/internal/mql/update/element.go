@@ -5,6 +5,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/annals-es/annals/simstore/mongosim/internal/mql/expr"
 	"github.com/annals-es/annals/simstore/mongosim/internal/mql/value"
 )
 
@@ -157,14 +158,7 @@ func (e *element) describe() string {
 	return e.key + ": " + show(e.value())
 }
 
-func show(v bson.RawValue) string {
-	text := v.String()
-	const enough = 512
-	if len(text) > enough {
-		text = text[:enough] + "..."
-	}
-	return text
-}
+func show(v bson.RawValue) string { return expr.Show(v) }
 
 // describeID shows the _id of the document that e is in.
 func (e *element) describeID() string {

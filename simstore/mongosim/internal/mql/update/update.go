@@ -271,6 +271,17 @@ func (u *Update) IsReplacement() bool { return u.replacement != nil }
 // Apply changes a document. index is the array position that the filter
 // matched, -1 for none. Errors are *mongoerr.Error.
 func (u *Update) Apply(doc bson.Raw, index int) (Result, error) {
+	r, err := u.apply(doc, index)
+	if err != nil {
+		return Result{}, err
+	}
+	if r.Changed && len(r.Doc) > maxDocumentSize {
+		return Result{}, mongoerr.New(17419, "Resulting document after update is larger than %d", maxDocumentSize)
+	}
+	return r, nil
+}
+
+func (u *Update) apply(doc bson.Raw, index int) (Result, error) {
 	switch {
 	case u.replacement != nil:
 		return replace(doc, u.replacement, true)
