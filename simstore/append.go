@@ -196,9 +196,12 @@ func (s *Store) placeOf(st *stream, p eventstore.StreamAppend) (eventstore.Versi
 	if s.holds(st, expected, p.Events) {
 		return expected, true
 	}
-	// NoStream is also what starts a stream anew after its deletion.
-	if expected == 0 && st.restart > 0 && s.holds(st, st.restart, p.Events) {
-		return st.restart, true
+	if expected == 0 {
+		for _, head := range st.deleted { // NoStream also started the stream anew there
+			if s.holds(st, head, p.Events) {
+				return head, true
+			}
+		}
 	}
 	return 0, false
 }

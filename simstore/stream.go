@@ -24,7 +24,7 @@ type stream struct {
 	name      eventstore.StreamID
 	positions []eventstore.Position // of version i+1
 	first     eventstore.Version    // that ReadStream gives, zero standing for 1
-	restart   eventstore.Version    // head at the last deletion
+	deleted   []eventstore.Version  // heads at which it was deleted
 	state     eventstore.StreamState
 }
 
@@ -42,7 +42,7 @@ func (st *stream) info() eventstore.StreamInfo {
 func (st *stream) revive() {
 	if st.state == eventstore.Deleted {
 		st.state = eventstore.Live
-		st.first = st.restart + 1
+		st.first = st.deleted[len(st.deleted)-1] + 1
 	}
 }
 
@@ -111,7 +111,7 @@ func (s *Store) Delete(ctx context.Context, name eventstore.StreamID, expected e
 	}
 	st := sh.stream(name)
 	st.state = eventstore.Deleted
-	st.restart = st.head()
+	st.deleted = append(st.deleted, st.head())
 	return nil
 }
 
