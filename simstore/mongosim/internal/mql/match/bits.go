@@ -45,13 +45,20 @@ func parseBits(k kind, op string, operand bson.RawValue) (*bitTest, error) {
 	case operand.Type == bson.TypeBinary:
 		_, data := value.AsBinary(operand)
 		for i, octet := range data {
+			switch {
+			case octet == 0:
+				continue
+			case i < 8:
+				// The server takes the byte as signed, so that its highest bit
+				// stands for all the higher bits of a number as well.
+				b.mask |= uint64(int64(int8(octet))) << (8 * i)
+			default:
+				b.mask |= 1 << 63
+			}
 			for bit := range uint32(8) {
-				if octet&(1<<bit) == 0 {
-					continue
+				if octet&(1<<bit) != 0 {
+					b.positions = append(b.positions, uint32(i)*8+bit)
 				}
-				at := uint32(i)*8 + bit
-				b.mask |= 1 << min(at, 63)
-				b.positions = append(b.positions, at)
 			}
 		}
 	default:

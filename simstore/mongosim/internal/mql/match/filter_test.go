@@ -121,6 +121,8 @@ func TestMatch(t *testing.T) {
 		{`{a: {$bitsAnySet: [70]}}`, `{a: -1}`, yes}, // the sign goes on
 		{`{a: {$bitsAnySet: [70]}}`, `{a: {$binary: {base64: "/w==", subType: "00"}}}`, no},
 		{`{a: {$bitsAnyClear: {$binary: {base64: "AQ==", subType: "00"}}}}`, `{a: 2}`, yes},
+		{`{a: {$bitsAllSet: {$binary: {base64: "gA==", subType: "00"}}}}`, `{a: 128}`, no}, // 0x80 is taken as signed
+		{`{a: {$bitsAllSet: {$binary: {base64: "gA==", subType: "00"}}}}`, `{a: -128}`, yes},
 		{`{a: {$bitsAllSet: 1}}`, `{a: 1.5}`, no},
 		{`{a: {$bitsAllSet: 0}}`, `{a: "x"}`, no},
 		// DBRefs are values
