@@ -37,15 +37,18 @@ type Token string
 // An AppendRequest is what to append: all of it or nothing.
 //
 // A request is repeatable in two ways. With an ID, the store returns the first
-// result when it has seen the id, marked as a duplicate. Without one, a request
-// whose streams are all written with NoStream or Exact expectations is recognised
-// by its event ids: when each stream already holds exactly these ids at exactly
-// this place, that is the first result, marked as a duplicate; only otherwise is
-// it a conflict. Streams that are only checked are not looked at then.
+// result when it has seen the id, marked as a duplicate, whatever the streams look
+// like by then. And a request all of whose events go to streams with NoStream or
+// Exact expectations is recognised by its event ids: when each of these streams
+// already holds exactly these ids at exactly this place, that is the first result,
+// marked as a duplicate; only otherwise is it a conflict. The place is right
+// behind the expected version; with NoStream it is the beginning, or the
+// beginning after a deletion ([Streams.Delete]). Events that are truncated or
+// deleted count as much as others. Streams that are only checked are not looked
+// at then, and StreamResult.Last of them is the present head. What expects Any or
+// Exists and has no ID is written again when it is made again.
 //
-// An ID is kept only by an append that wrote something. So a request with an ID
-// and no events, expecting Any, asks whether the append was made: the answer is
-// its first result, marked as a duplicate, or one that is not.
+// An append that was refused does not use up its ID.
 type AppendRequest struct {
 	ID AppendID
 	// Streams names each stream once.

@@ -31,8 +31,8 @@ var (
 	// ErrNotWritten: nothing of the append was written, and nothing of it will
 	// be.
 	ErrNotWritten = errors.New("not written")
-	// ErrOutcomeUnknown: the append may have been written. Making it again with
-	// the same event ids, or the same append id, is safe and tells.
+	// ErrOutcomeUnknown: the append may have been written. Making it again is
+	// safe and tells, if it can be recognised: see [AppendRequest].
 	ErrOutcomeUnknown = errors.New("outcome unknown")
 	// ErrUnregistered: a Go type or an event type is not in the registry.
 	ErrUnregistered = errors.New("not registered")

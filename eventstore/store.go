@@ -25,7 +25,9 @@ type Appender interface {
 	// Errors: [*InvalidError] and [*TooLargeError] for what can be seen from
 	// the request alone, [*ConflictError], [*TombstonedError],
 	// [ErrAppendIDReused], [ErrClosed], [ErrUnavailable], the context's error.
-	// Every error matches either [ErrNotWritten] or [ErrOutcomeUnknown].
+	// Every error matches either [ErrNotWritten] or [ErrOutcomeUnknown]. A
+	// stream that is only checked counts as appended to. When several streams
+	// conflict, the error names any one of them.
 	Append(ctx context.Context, req AppendRequest) (AppendResult, error)
 }
 
@@ -37,8 +39,9 @@ type StreamReader interface {
 	// and a deleted one yield nothing; a tombstoned one yields a
 	// [*TombstonedError].
 	//
-	// An error is yielded once, as the last pair. Breaking out of the loop
-	// releases everything. The sequence can be iterated again, which reads
+	// An error is yielded once, as the last pair: an [*InvalidError] for a bad
+	// name or query, else as in Append. Cancelling ctx also ends a read of which
+	// events are left to yield. Breaking out of the loop releases everything. The sequence can be iterated again, which reads
 	// again.
 	ReadStream(ctx context.Context, stream StreamID, q StreamQuery) iter.Seq2[Event, error]
 }
@@ -64,30 +67,34 @@ type Log interface {
 
 	// Await waits until the log includes an append and returns the position of
 	// that append's last event. The token may come from another process. The
-	// zero token returns zero at once.
+	// zero token returns zero at once. What cannot be a token of this store is
+	// an [*InvalidError].
 	Await(ctx context.Context, token Token) (Position, error)
 }
 
 // Streams tells of streams and ends them. All of its methods may be repeated.
+// Names, expectations and versions that make no sense are an [*InvalidError].
 type Streams interface {
 	// StreamInfo tells the head and state of a stream. A stream that never had
-	// an event is live with head 0.
+	// an event is live with head 0 and first 1.
 	StreamInfo(ctx context.Context, stream StreamID) (StreamInfo, error)
 
 	// Delete makes a stream read as if it had no events. It can be continued
 	// with an append that expects NoStream, Any or Exact(head), whose versions
 	// follow the old head. The events stay in the log. Deleting a stream
-	// without events, or a deleted one, does nothing.
+	// without events, or a deleted one, does nothing, whatever is expected; a
+	// tombstoned one is a [*TombstonedError].
 	Delete(ctx context.Context, stream StreamID, expected ExpectedVersion) error
 
 	// Tombstone closes a stream for good: reading it and appending to it are
 	// [*TombstonedError]s. The events stay in the log. A stream without events
-	// can be tombstoned.
+	// can be tombstoned. Of a tombstoned one nothing is expected.
 	Tombstone(ctx context.Context, stream StreamID, expected ExpectedVersion) error
 
 	// Truncate hides the events whose version is below before from ReadStream.
 	// They stay in the log. Before may be at most head+1; a value at or below
-	// the present first version does nothing.
+	// the present first version does nothing. A tombstoned stream is a
+	// [*TombstonedError].
 	Truncate(ctx context.Context, stream StreamID, before Version) error
 
 	// Erase destroys data and metadata of all events of a stream and tombstones
