@@ -48,7 +48,10 @@ type Token string
 // at then, and StreamResult.Last of them is the present head. What expects Any or
 // Exists and has no ID is written again when it is made again.
 //
-// An append that was refused does not use up its ID.
+// An ID is kept only by an append that wrote something; one that was refused does
+// not use it up. So a request with an ID and no events, expecting Any, asks
+// whether the append was made: the answer is its first result, marked as a
+// duplicate, or one that is not.
 type AppendRequest struct {
 	ID AppendID
 	// Streams names each stream once.

@@ -41,8 +41,8 @@ type StreamReader interface {
 	//
 	// An error is yielded once, as the last pair: an [*InvalidError] for a bad
 	// name or query, else as in Append. Cancelling ctx also ends a read of which
-	// events are left to yield. Breaking out of the loop releases everything. The sequence can be iterated again, which reads
-	// again.
+	// events are left to yield. Breaking out of the loop releases everything.
+	// The sequence can be iterated again, which reads again.
 	ReadStream(ctx context.Context, stream StreamID, q StreamQuery) iter.Seq2[Event, error]
 }
 

@@ -14,19 +14,19 @@ import (
 func concurrencyTests() []test {
 	return []test{
 		{"WritersOfOneStream", func(f *fixture) {
-			f.contend(contention{writers: 6, streams: 1, appends: f.suite.size(150, 20), expect: expectHead})
+			f.contend(contention{writers: 6, streams: 1, appends: f.suite.size(80, 20), expect: expectHead})
 		}},
 		{"WritersOfAFewStreams", func(f *fixture) {
-			f.contend(contention{writers: 8, streams: 3, appends: f.suite.size(150, 25), expect: expectHead})
+			f.contend(contention{writers: 8, streams: 3, appends: f.suite.size(80, 25), expect: expectHead})
 		}},
 		{"WritersThatExpectAnything", func(f *fixture) {
-			f.contend(contention{writers: 6, streams: 3, appends: f.suite.size(150, 25), expect: expectAny})
+			f.contend(contention{writers: 6, streams: 3, appends: f.suite.size(80, 25), expect: expectAny})
 		}},
 		{"WritersOfSeveralStreamsAtOnce", func(f *fixture) {
-			f.contend(contention{writers: 6, streams: 4, appends: f.suite.size(120, 15), several: true, expect: expectHead})
+			f.contend(contention{writers: 6, streams: 4, appends: f.suite.size(80, 15), several: true, expect: expectHead})
 		}},
 		{"WritersWhoRepeatAndCancel", func(f *fixture) {
-			f.contend(contention{writers: 6, streams: 3, appends: f.suite.size(120, 15), several: true, expect: expectHead, impatient: true})
+			f.contend(contention{writers: 6, streams: 3, appends: f.suite.size(80, 15), several: true, expect: expectHead, impatient: true})
 		}},
 		{"StreamIsMadeOnce", testStreamIsMadeOnce},
 	}

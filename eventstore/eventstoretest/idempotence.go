@@ -136,6 +136,21 @@ func idempotenceTests() []test {
 			f.same("result", res.Streams, []eventstore.StreamResult{{Stream: "order-1", First: 2, Last: 2}})
 			f.same("duplicate", res.Duplicate, false)
 		}},
+		{"AppendIDWithoutEventsAsks", func(f *fixture) {
+			ask := request(part("order-1", eventstore.Any))
+			ask.ID = eventstore.NewEventID()
+			for range 2 { // asking does not use up the id
+				res := f.appendAll(ask)
+				f.same("answer about an append that was not made", res.Duplicate, false)
+			}
+			req := request(part("order-1", eventstore.Any, f.events(2)...))
+			req.ID = ask.ID
+			first := f.appendAll(req)
+			f.same("duplicate", first.Duplicate, false)
+			f.append("order-1", eventstore.Any, f.event(0))
+			f.duplicate(first, f.appendAll(ask))
+			f.logCount(3)
+		}},
 		{"OneOfManyAtOnceWrites", testConcurrentRepetition},
 	}
 }

@@ -78,7 +78,7 @@ func (m *model) append(req eventstore.AppendRequest) (eventstore.AppendResult, e
 		r.Last = eventstore.Version(len(s.ids))
 		res.Streams = append(res.Streams, r)
 	}
-	if req.ID != (eventstore.AppendID{}) {
+	if req.ID != (eventstore.AppendID{}) && slices.ContainsFunc(req.Streams, func(p eventstore.StreamAppend) bool { return len(p.Events) > 0 }) {
 		m.appends[req.ID] = res
 	}
 	return res, nil
