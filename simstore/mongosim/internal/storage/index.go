@@ -1,7 +1,9 @@
 package storage
 
 import (
+	"bytes"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -42,6 +44,9 @@ type index struct {
 	bytes int64
 	multi uint64 // bit i: some document's field i went through an array
 	since Timestamp
+	// hint remembers where the last write went; documents often come in the
+	// order of a key. It is used with the lock held for writing.
+	hint btree.PathHint
 
 	uses    atomic.Int64
 	dropped atomic.Bool
@@ -70,7 +75,7 @@ func (ix *index) insert(r *record, k *keys) {
 	ix.multi |= k.multi
 	for i := range k.len() {
 		key := string(k.at(i))
-		if _, replaced := ix.tree.Set(entry{key, r}); !replaced {
+		if _, replaced := ix.tree.SetHint(entry{key, r}, &ix.hint); !replaced {
 			ix.bytes += int64(len(key))
 		}
 	}
@@ -109,6 +114,13 @@ func (ix *index) removeUnshared(r *record, doc bson.Raw) {
 	}
 }
 
+// unmoved tells whether a document has the very keys k.
+func (ix *index) unmoved(doc bson.Raw, k *keys) bool {
+	old := keyPool.Get().(*keys)
+	defer keyPool.Put(old)
+	return ix.keysOf(doc, old) == nil && slices.Equal(old.ends, k.ends) && bytes.Equal(old.buf, k.buf)
+}
+
 // hasKey tells whether a version of a record that has an entry with the key
 // has it itself.
 func (ix *index) hasKey(v *version, key []byte) bool {
@@ -130,7 +142,7 @@ func (ix *index) unique(w Write, r *record, k *keys) error {
 	var err error
 	for i := range k.len() {
 		key := k.at(i)
-		ix.tree.Ascend(entry{key: text(key)}, func(e entry) bool {
+		ix.tree.AscendHint(entry{key: text(key)}, func(e entry) bool {
 			if e.key != text(key) {
 				return false
 			}
@@ -138,7 +150,7 @@ func (ix *index) unique(w Write, r *record, k *keys) error {
 				err = ix.clash(w, e.r, key)
 			}
 			return err == nil
-		})
+		}, &ix.hint)
 		if err == errDuplicate {
 			return &duplicate{key: key}
 		}
@@ -150,38 +162,33 @@ func (ix *index) unique(w Write, r *record, k *keys) error {
 }
 
 // clash decides whether another record that has, or had, the key stands in the
-// way of writing it.
+// way of writing it. What counts is when the record got or lost the key; that
+// another field was changed since is no conflict.
 func (ix *index) clash(w Write, r *record, key []byte) error {
-	head := r.head
-	if !head.committed() {
-		own := head.owner == w.Txn // for a plain write: one of its own batch
-		has := ix.hasKey(head, key)
-		switch {
-		case own && has:
-			return errDuplicate
-		case own:
-			return nil // our own transaction took the key away from it
-		case has || ix.hasKey(head.prev, key):
-			return conflict(w, head.owner)
+	v := r.head
+	has := ix.hasKey(v, key)
+	if v != nil && !v.committed() {
+		if v.owner == w.Txn { // our own, or for a plain write one of its own batch
+			if has {
+				return errDuplicate
+			}
+			return nil
 		}
-		head = head.prev
-	}
-	if head == nil {
-		return nil
-	}
-	if ix.hasKey(head, key) {
-		if w.Txn != nil && Timestamp(head.time.Load()) > w.Txn.snapshot {
-			return errWriteConflict()
+		for ; v != nil && !v.committed(); v = v.prev {
+			if ix.hasKey(v.prev, key) != ix.hasKey(v, key) {
+				return conflict(w, v.owner)
+			}
 		}
-		return errDuplicate
 	}
-	// The key went away. A transaction that still sees it may not take it.
 	if w.Txn != nil {
-		for v := head; v != nil && Timestamp(v.time.Load()) > w.Txn.snapshot; v = v.prev {
-			if ix.hasKey(v.prev, key) {
+		for x := v; x != nil && Timestamp(x.time.Load()) > w.Txn.snapshot; x = x.prev {
+			if ix.hasKey(x, key) != ix.hasKey(x.prev, key) {
 				return errWriteConflict()
 			}
 		}
+	}
+	if has {
+		return errDuplicate
 	}
 	return nil
 }

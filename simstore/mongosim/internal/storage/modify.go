@@ -82,6 +82,7 @@ type modification struct {
 	r      *record
 	base   *version // what fn saw
 	change Change
+	moved  []int // the indexes in which the keys change
 	res    ModifyResult
 }
 
@@ -210,27 +211,24 @@ func (m *modification) apply() error {
 	if m.change.Delete {
 		doc = nil
 	}
+	m.moved = m.moved[:0]
 	if doc != nil {
 		for i, ix := range c.indexes {
+			if ix.unmoved(head.doc, m.p.key(0, i)) {
+				continue
+			}
+			m.moved = append(m.moved, i)
 			if err := c.checkUnique(m.w, ix, r, m.p.key(0, i), doc); err != nil {
 				return err
 			}
 		}
 	}
-	own := !head.committed()
-	prev := head
-	if own {
-		prev = head.prev
-	}
-	v := newVersion(doc, prev, m.w.Txn)
+	// Within a transaction earlier versions of its own stay as well: they hold
+	// the keys that it has had in between.
+	v := newVersion(doc, head, m.w.Txn)
 	r.head = v
-	if doc != nil {
-		for i, ix := range c.indexes {
-			ix.insert(r, m.p.key(0, i))
-		}
-	}
-	if own {
-		c.unindex(r, head.doc)
+	for _, i := range m.moved {
+		c.indexes[i].insert(r, m.p.key(0, i))
 	}
 	m.commit(v)
 	return nil
@@ -300,6 +298,10 @@ func (m *modification) commit(v *version) {
 	m.res.Time = t
 	c.count += count
 	c.size += size
+	if v.doc != nil && len(m.moved) == 0 && v.prev.prev == nil && c.engine.oldest() >= t {
+		v.prev = nil // nobody needs it, and its keys are the new version's
+		return
+	}
 	c.supersede(m.r, t)
 }
 

@@ -49,7 +49,7 @@ const (
 )
 
 // A txnWrite is a version that the transaction wrote. Several may be of one
-// record, the later ones having replaced the earlier.
+// record.
 type txnWrite struct {
 	c *Collection
 	r *record
