@@ -201,11 +201,11 @@ func (f Find[T]) build() (b builtFind, err error) {
 }
 
 // List hands the options to the driver in one go.
-func (b builtFind) List() []func(*options.FindOptions) error {
+func (b *builtFind) List() []func(*options.FindOptions) error {
 	return []func(*options.FindOptions) error{b.apply}
 }
 
-func (b builtFind) apply(o *options.FindOptions) error {
+func (b *builtFind) apply(o *options.FindOptions) error {
 	s := b.spec
 	if b.projection != nil {
 		o.Projection = b.projection

@@ -23,7 +23,7 @@ func (s *findSpec) within(ctx context.Context) (context.Context, context.CancelF
 func (f Find[T]) open(ctx context.Context, b builtFind) (*mongo.Cursor, error) {
 	var cursor *mongo.Cursor
 	err := f.coll.retry.read(ctx, func(ctx context.Context) (err error) {
-		cursor, err = f.spec.on(f.coll.coll).Find(ctx, b.filter, b)
+		cursor, err = f.spec.on(f.coll.coll).Find(ctx, b.filter, &b)
 		return err
 	})
 	return cursor, err
