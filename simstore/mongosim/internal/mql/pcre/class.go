@@ -11,6 +11,9 @@ import (
 
 // class translates a bracket expression.
 func (t *translation) class() error {
+	if posixOutside(t.src[t.at:]) {
+		return errors.New("POSIX named classes are supported only within a class")
+	}
 	t.atom()
 	t.at++
 	t.both("[")
@@ -70,7 +73,9 @@ func (t *translation) classSet(rest string) (done bool, err error) {
 	switch rest[1] {
 	case 'p', 'P':
 		linear, back := t.atomLinear, t.atomBack
+		t.inClass = true
 		err := t.property()
+		t.inClass = false
 		t.atomLinear, t.atomBack = linear, back // the class is the atom
 		return true, err
 	case 'E':
@@ -159,10 +164,7 @@ func (t *translation) classRange() error {
 	}
 	if len(rest) > 2 && rest[1] == '\\' {
 		if _, _, isSet := classEscape(rest[2]); isSet || rest[2] == 'p' || rest[2] == 'P' {
-			t.classChar(lo) // [a-\d] has no range in it
-			t.at++
-			t.classChar('-')
-			return nil
+			return errors.New("invalid range in character class")
 		}
 	}
 	t.at++
@@ -190,8 +192,11 @@ func (t *translation) classRune() (rune, error) {
 	case 'b':
 		t.at += 2
 		return '\b', nil
-	case 'B', 'R', 'X', 'N':
-		return 0, fmt.Errorf(`\%c is not supported in a class`, t.src[t.at+1])
+	case 'B', 'R', 'X':
+		t.at += 2
+		return rune(t.src[t.at-1]), nil // nothing special in a class
+	case 'N':
+		return 0, errors.New(`\N is not supported in a class`)
 	}
 	return t.char()
 }
@@ -237,4 +242,13 @@ func allDigits(s string) bool {
 		}
 	}
 	return true
+}
+
+// posixOutside tells whether [:name:] stands where a class should.
+func posixOutside(s string) bool {
+	if len(s) < 2 || strings.IndexByte(":.=", s[1]) < 0 {
+		return false
+	}
+	end := strings.IndexByte(s, ']')
+	return end > 2 && s[end-1] == s[1] && isName(strings.TrimPrefix(s[2:end-1], "^"))
 }

@@ -9,6 +9,9 @@ import (
 )
 
 func (t *translation) reference(name string) error {
+	if t.renumbers {
+		return errors.New("references are not supported beside branch reset groups")
+	}
 	t.backtracks = true
 	n, ok := t.names[name]
 	if !ok {
@@ -77,7 +80,7 @@ func (t *translation) escape() error {
 	switch c {
 	case 'b', 'B':
 		t.at += 2
-		t.atom()
+		t.noAtom() // an assertion can't be repeated
 		t.linear.WriteString(`\` + string(c))
 		if c == 'b' {
 			t.back.WriteString(boundary)
@@ -87,22 +90,27 @@ func (t *translation) escape() error {
 		return nil
 	case 'A', 'z':
 		t.at += 2
-		t.atom()
+		t.noAtom() // an assertion can't be repeated
 		t.both(`\` + string(c))
 		return nil
 	case 'Z':
 		t.at += 2
-		t.atom()
+		t.noAtom() // an assertion can't be repeated
 		t.backtracks = true
 		t.both(`(?=\n?\z)`)
 		return nil
 	case 'G':
 		t.at += 2
-		t.atom()
+		t.noAtom()   // an assertion can't be repeated
 		t.both(`\A`) // the search always starts at the start
 		return nil
 	case 'N':
 		t.at += 2
+		if strings.HasPrefix(t.src[t.at:], "{") {
+			if _, ok := t.quantifier(); !ok {
+				return errors.New(`\N{name} is not supported`)
+			}
+		}
 		t.atom()
 		t.both(`[^\n]`)
 		return nil
@@ -111,8 +119,18 @@ func (t *translation) escape() error {
 		t.atom()
 		t.both("(?:\r\n|[" + classVertical + "])")
 		return nil
-	case 'K', 'E':
-		t.at += 2 // \K only moves where a match begins
+	case 'X':
+		t.at += 2
+		t.atom()
+		t.backtracks = true
+		t.both(`(?>\r\n|\P{M}\p{M}*|\p{M}+)`)
+		return nil
+	case 'K':
+		t.at += 2 // it only moves where a match begins
+		t.noAtom()
+		return nil
+	case 'E':
+		t.at += 2
 		return nil
 	case 'Q':
 		text, _, _ := strings.Cut(t.src[t.at+2:], `\E`)
@@ -132,7 +150,7 @@ func (t *translation) escape() error {
 			end++
 		}
 		n, _ := strconv.Atoi(t.src[t.at+1 : end])
-		if n < 10 || n <= t.total {
+		if n < 8 || n <= t.total {
 			name := t.src[t.at+1 : end]
 			t.at = end
 			return t.reference(name)
@@ -180,7 +198,11 @@ func (t *translation) property() error {
 		if len(name) == 1 {
 			name = "{" + name + "}"
 		}
-		t.both(`\` + p + name)
+		if t.inClass {
+			t.both(`\` + p + name)
+		} else {
+			t.both(`(?-i:\` + p + name + `)`) // no property of the other case
+		}
 	}
 	return nil
 }
@@ -247,7 +269,7 @@ func (t *translation) char() (rune, error) {
 			return rune(n), err
 		}
 		return 0, errors.New(`missing opening brace after \o`)
-	case 'L', 'l', 'U', 'u', 'C', 'X':
+	case 'L', 'l', 'U', 'u', 'C':
 		return 0, fmt.Errorf(`\%c is not supported`, r)
 	}
 	if r < '0' || r > '7' {

@@ -24,6 +24,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// TestMatch holds answers of PCRE 8.42, the library in the server.
 func TestMatch(t *testing.T) {
 	t.Parallel()
 	const yes, no = true, false
@@ -74,6 +75,13 @@ func TestMatch(t *testing.T) {
 		{"(?i:a)b", "", "AB", no},
 		{`a\Kb`, "", "ab", yes},
 		{`\R`, "", "\r\n", yes},
+		{`^\X$`, "", "e\u0301", yes},
+		{`\p{Lu}`, "i", "a", no}, // a property has no other case
+		{`[\p{Lu}]`, "", "A", yes},
+		{`[\R]`, "", "R", yes},
+		{"(?|(a)|(b))", "", "b", yes},
+		{"a + b", "x", "aab", yes},
+		{"(?(?=a)ab|c)", "", "xc", yes},
 		{`\N`, "s", "\n", no},
 		{"a", "", "\xff a", no}, // not UTF-8
 		{"a", "qz", "a", yes},   // unknown options are ignored
@@ -93,7 +101,7 @@ func TestRefusals(t *testing.T) {
 	t.Parallel()
 	for _, p := range []string{
 		"(", ")", "[", "[a", `\`, "*a", "a**", "a{2,1}", "a{70000}", "(?<n", `\1`, `\k<x>`, "(?z)", "[b-a]", "[[:nope:]]", "\xff",
-		"(?R)", "(*FAIL)", "(?|a|b)", `\X`,
+		"(?R)", "(*FAIL)", "^*", `\b+`, "$?", "a{2}{3}", `[a-\d]`, "[:alpha:]", `\u0041`, "(?<n>a)(?<n>b)",
 	} {
 		if _, err := pcre.Compile(p, ""); err == nil {
 			t.Errorf("/%s/ compiled", p)

@@ -18,6 +18,8 @@ type translation struct {
 	linear     strings.Builder
 	back       strings.Builder
 	backtracks bool // the linear engine can't run it
+	inClass    bool
+	renumbers  bool // a group numbers those of its alternatives alike
 	endsLine   bool // the linear form of $ takes a closing newline into the match
 
 	flags  patternFlags
@@ -51,7 +53,9 @@ func translate(pattern, options string) (*translation, error) {
 		dotAll:    strings.Contains(options, "s"),
 		extended:  strings.Contains(options, "x"),
 	}
-	t.findGroups()
+	if err := t.findGroups(); err != nil {
+		return nil, err
+	}
 	if strings.Contains(options, "i") {
 		t.both("(?i)")
 	}
@@ -68,7 +72,7 @@ func translate(pattern, options string) (*translation, error) {
 
 // findGroups counts and names the capturing groups ahead, for references that
 // come before them.
-func (t *translation) findGroups() {
+func (t *translation) findGroups() error {
 	t.names = map[string]int{}
 	inClass := false
 	for i := 0; i < len(t.src); i++ {
@@ -91,11 +95,15 @@ func (t *translation) findGroups() {
 				continue
 			}
 			if name, _, ok := groupName(rest[1:]); ok {
+				if t.names[name] > 0 {
+					return errors.New("two named subpatterns have the same name")
+				}
 				t.total++
 				t.names[name] = t.total
 			}
 		}
 	}
+	return nil
 }
 
 // groupName reads <name>, 'name' or P<name> after "(?".
@@ -214,7 +222,7 @@ func (t *translation) literal(r rune) {
 }
 
 func (t *translation) caret() {
-	t.atom()
+	t.noAtom()
 	if !t.flags.multiline {
 		t.both(`\A`)
 		return
@@ -228,7 +236,7 @@ func (t *translation) caret() {
 }
 
 func (t *translation) dollar() {
-	t.atom()
+	t.noAtom()
 	if t.flags.multiline {
 		t.linear.WriteString(`(?m:$)`)
 		t.back.WriteString(`(?=\n|\z)`)
@@ -287,6 +295,9 @@ func (t *translation) repeat(size int) error {
 	t.at += size
 	t.both(q)
 	t.quantified = true
+	for t.flags.extended && t.at < len(t.src) && strings.IndexByte(" \t\n\v\f\r", t.src[t.at]) >= 0 {
+		t.at++ // blanks may stand before the suffix too
+	}
 	switch {
 	case strings.HasPrefix(t.src[t.at:], "?"):
 		t.at++
@@ -346,7 +357,9 @@ func (t *translation) open() error {
 		push(3, "(?:")
 		return nil
 	case rest[0] == '|':
-		return errors.New("branch reset groups are not supported")
+		t.renumbers = true // which only references would notice
+		push(3, "(?:")
+		return nil
 	case rest[0] == '>', rest[0] == '=', rest[0] == '!':
 		t.backtracks = true
 		g.lookaround = rest[0] != '>'
@@ -445,4 +458,3 @@ func (t *translation) close() error {
 	t.atomLinear, t.atomBack, t.quantified = g.startLinear, g.startBk, false
 	return nil
 }
-

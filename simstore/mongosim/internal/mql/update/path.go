@@ -1,6 +1,7 @@
 package update
 
 import (
+	"slices"
 	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -18,11 +19,9 @@ func splitPath(dotted string) ([]string, error) {
 		return nil, mongoerr.New(mongoerr.EmptyFieldName, "An empty update path is not valid.")
 	}
 	parts := strings.Split(dotted, ".")
-	for _, p := range parts {
-		if p == "" {
-			return nil, mongoerr.New(mongoerr.EmptyFieldName,
-				"The update path '%s' contains an empty field name, which is not allowed.", dotted)
-		}
+	if slices.Contains(parts, "") {
+		return nil, mongoerr.New(mongoerr.EmptyFieldName,
+			"The update path '%s' contains an empty field name, which is not allowed.", dotted)
 	}
 	return parts, nil
 }
