@@ -385,7 +385,9 @@ func (e *transientError) HasErrorLabel(label string) bool {
 // snapshot does not keep others from appending to them before the commit (write
 // skew). So the version after their head is inserted and deleted again. It takes
 // the unique key for the duration of the transaction, and an append to the stream
-// that commits after the snapshot, or tries to, meets it as a write conflict.
+// that commits after the snapshot, or tries to, meets it as a write conflict. That
+// holds also where any version is accepted: the head that the result tells is one
+// that the stream had when the append took effect.
 func (s *Store) writeWithin(ctx context.Context, a *pending) (eventstore.AppendResult, error) {
 	if a.req.ID != (eventstore.AppendID{}) {
 		first, found, err := s.findAppendID(ctx, a)
@@ -407,18 +409,18 @@ func (s *Store) writeWithin(ctx context.Context, a *pending) (eventstore.AppendR
 	for i := range a.parts {
 		st := &a.req.Streams[i]
 		a.parts[i].rebase(st.Stream, states[i].Head)
-		if len(a.parts[i].docs) == 0 && st.Expected != eventstore.Any {
+		if len(a.parts[i].docs) == 0 {
 			guards = append(guards, encodeMarker(s.ids.next(), st.Stream, states[i].Head+1, guardType))
 		}
 		docs = append(docs, a.parts[i].docs...)
+	}
+	if len(docs) == 0 { // asking uses up no id
+		return a.result(), nil
 	}
 	if a.req.ID != (eventstore.AppendID{}) {
 		if _, err := s.appends.InsertOne(ctx, s.appendRecord(a)); err != nil {
 			return eventstore.AppendResult{}, err
 		}
-	}
-	if len(docs) == 0 {
-		return a.result(), nil
 	}
 	if _, err := s.events.InsertMany(ctx, slices.Concat(guards, docs)); err != nil {
 		return eventstore.AppendResult{}, err

@@ -126,10 +126,18 @@ func (s *Store) failed(ctx context.Context, op string, err error) error {
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case errors.Is(err, context.DeadlineExceeded) && nearDeadline(ctx):
+		<-ctx.Done() // the driver gives up a little earlier
+		return ctx.Err()
 	case s.closed.Load() && (errors.Is(err, context.Canceled) || errors.Is(err, mongo.ErrClientDisconnected)):
 		return eventstore.ErrClosed
 	}
 	return wrap(op, err)
+}
+
+func nearDeadline(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ok && time.Until(deadline) < 100*time.Millisecond
 }
 
 // bounded returns a context that ends with ctx and with the store.

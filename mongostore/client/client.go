@@ -79,6 +79,9 @@ func Connect(ctx context.Context, cfg Config) (*Client, error) {
 	}
 	g, err := c.open(ctx)
 	if err != nil {
+		if files != nil && files.failure.Load() != nil {
+			err = fmt.Errorf("%w: %w", *files.failure.Load(), err)
+		}
 		return nil, fmt.Errorf("connect to MongoDB: %w", err)
 	}
 	c.use(g)

@@ -23,6 +23,9 @@ type tlsDialer struct {
 	cfg     TLS
 	logger  *slog.Logger
 	current atomic.Pointer[tlsFiles]
+	// failure is why the last handshake failed, nil after one that did not. The
+	// driver tells of it as text only.
+	failure atomic.Pointer[error]
 }
 
 // tlsFiles is what was read from the files.
@@ -90,8 +93,13 @@ func (d *tlsDialer) DialContext(ctx context.Context, network, address string) (n
 	conn := tls.Client(raw, config)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		raw.Close()
-		return nil, fmt.Errorf("TLS handshake with %s: %w", address, err)
+		err = fmt.Errorf("TLS handshake with %s: %w", address, err)
+		if ctx.Err() == nil {
+			d.failure.Store(&err)
+		}
+		return nil, err
 	}
+	d.failure.Store(nil)
 	return conn, nil
 }
 
