@@ -128,6 +128,7 @@ type checker struct {
 	operations []*operation
 	byEvent    map[eventstore.EventID]*operation
 	streams    map[eventstore.StreamID][]eventstore.Event
+	versions   map[eventstore.EventID]eventstore.Version // in the streams
 	log        []eventstore.Event
 	violations []error
 	omitted    int
@@ -147,6 +148,7 @@ func newChecker(attempts []Attempt, reads []read) *checker {
 	c := &checker{
 		attempts: slices.Clone(attempts), reads: slices.Clone(reads),
 		byEvent: map[eventstore.EventID]*operation{}, streams: map[eventstore.StreamID][]eventstore.Event{},
+		versions: map[eventstore.EventID]eventstore.Version{},
 	}
 	for i := range c.attempts {
 		c.attribute(&c.attempts[i])
@@ -253,6 +255,7 @@ func (c *checker) checkStreams() {
 				c.violate("doubled: event %s is at %s and at %s", e.ID, other, place)
 			}
 			seen[e.ID] = place
+			c.versions[e.ID] = e.Version
 			op, ok := c.byEvent[e.ID]
 			if !ok {
 				c.violate("invented: nobody appended event %s at %s", e.ID, place)
@@ -309,7 +312,7 @@ func (c *checker) checkOperations() {
 	for _, op := range c.operations {
 		op.attributeCommit()
 		for _, a := range op.attempts {
-			c.checkOutcome(op, a)
+			c.checkOutcome(a)
 		}
 		if !op.committed {
 			continue
@@ -355,7 +358,7 @@ func (a *Attempt) unknown() bool {
 }
 
 // checkOutcome checks what an attempt was told.
-func (c *checker) checkOutcome(op *operation, a *Attempt) {
+func (c *checker) checkOutcome(a *Attempt) {
 	if a.End == 0 {
 		return
 	}
@@ -380,10 +383,12 @@ func (c *checker) checkOutcome(op *operation, a *Attempt) {
 		}
 		for j, e := range s.Events {
 			v := r.First + eventstore.Version(j)
-			if stored, ok := c.at(s.Stream, v); !ok {
-				c.violate("lost: %s was acknowledged, and %q has no version %d", a, s.Stream, v)
-			} else if stored.ID != e.ID {
-				c.violate("overwritten or misplaced: %s was acknowledged, and %q version %d is event %s", a, s.Stream, v, stored.ID)
+			switch at := c.versionOf(s.Stream, e.ID); at {
+			case v:
+			case 0:
+				c.violate("lost: %s was acknowledged, and its event %d of %d is not in %q", a, j+1, len(s.Events), s.Stream)
+			default:
+				c.violate("misplaced: %s was acknowledged with event %d of %d as version %d of %q, where it is version %d", a, j+1, len(s.Events), v, s.Stream, at)
 			}
 		}
 	}
@@ -414,9 +419,13 @@ func (c *checker) checkWhole(op *operation) {
 	}
 }
 
+// versionOf returns the version of an event in a stream, zero if it is not there.
 func (c *checker) versionOf(stream eventstore.StreamID, id eventstore.EventID) eventstore.Version {
-	i := slices.IndexFunc(c.streams[stream], func(e eventstore.Event) bool { return e.ID == id })
-	return eventstore.Version(i + 1)
+	v := c.versions[id]
+	if e, ok := c.at(stream, v); !ok || e.ID != id {
+		return 0
+	}
+	return v
 }
 
 // checkExpectations checks that the events of an attempt stand where it expected

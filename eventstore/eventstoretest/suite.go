@@ -124,8 +124,15 @@ func (s *suite) start(t testing.TB, open func(testing.TB) Store) Store {
 		t.Fatal("eventstoretest: Store.EventStore and Store.Close must be set")
 	}
 	t.Cleanup(func() {
-		if err := store.Close(); err != nil {
-			t.Errorf("Close: %v", err)
+		closed := make(chan error, 1)
+		go func() { closed <- store.Close() }()
+		select {
+		case err := <-closed:
+			if err != nil {
+				t.Errorf("Close: %v", err)
+			}
+		case <-time.After(s.patience):
+			t.Errorf("Close did not return within %s", s.patience)
 		}
 	})
 	return store
