@@ -113,7 +113,6 @@ func (s *Stream) Close() {
 // deadline for one; the zero deadline doesn't wait. Errors that end the stream
 // carry the label NonResumableChangeStreamError where the server's do.
 func (s *Stream) Next(ctx context.Context, limit, maxBytes int, deadline time.Time) ([]bson.Raw, error) {
-	var wait context.Context
 	for {
 		out, drained, err := s.collect(ctx, limit, maxBytes)
 		if err != nil {
@@ -125,20 +124,26 @@ func (s *Stream) Next(ctx context.Context, limit, maxBytes int, deadline time.Ti
 		if len(out) > 0 || s.closed || deadline.IsZero() {
 			return out, nil
 		}
-		if wait == nil {
-			var cancel context.CancelFunc
-			wait, cancel = context.WithDeadline(ctx, deadline)
-			defer cancel()
+		if more, err := s.wait(ctx, deadline); !more || err != nil {
+			return nil, err
 		}
-		if err := s.engine.Oplog().Wait(wait, s.next); err != nil {
-			switch {
-			case ctx.Err() != nil:
-				return nil, mongoerr.New(mongoerr.Interrupted, "operation was interrupted")
-			case errors.Is(err, storage.ErrClosed):
-				return nil, mongoerr.New(mongoerr.InterruptedAtShutdown, "interrupted at shutdown")
-			}
-			return nil, nil // the deadline
-		}
+	}
+}
+
+// wait waits for the oplog to grow; more is false when the deadline has come.
+func (s *Stream) wait(ctx context.Context, deadline time.Time) (more bool, err error) {
+	until, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	err = s.engine.Oplog().Wait(until, s.next)
+	switch {
+	case err == nil:
+		return true, nil
+	case ctx.Err() != nil:
+		return false, mongoerr.New(mongoerr.Interrupted, "operation was interrupted")
+	case errors.Is(err, storage.ErrClosed):
+		return false, mongoerr.New(mongoerr.InterruptedAtShutdown, "interrupted at shutdown")
+	default:
+		return false, nil
 	}
 }
 

@@ -34,7 +34,7 @@ func (iv interval) isPoint() bool {
 
 func (iv interval) isEmpty() bool {
 	c := bytes.Compare(iv.loKey, iv.hiKey)
-	return c > 0 || c == 0 && !(iv.loInc && iv.hiInc)
+	return c > 0 || c == 0 && (!iv.loInc || !iv.hiInc)
 }
 
 // String is explain's notation: ["a", "b").

@@ -27,6 +27,7 @@ type Collection struct {
 	rows    records
 	indexes []*index // the first is _id's; the slice is replaced, never changed
 	stale   []staleRecord
+	sweepAt int       // how long stale may get
 	count   int64     // committed documents
 	size    int64     // their bytes
 	since   Timestamp // transactions with an older snapshot cannot use it
@@ -180,6 +181,12 @@ func (c *Collection) supersede(r *record, at Timestamp) {
 	c.stale = append(c.stale, staleRecord{r, at})
 	if len(c.stale) == 1 {
 		c.engine.garbage.note(c)
+	}
+	// Snapshots sweep when they go. What only the history window kept is swept
+	// here, now and then.
+	if len(c.stale) >= c.sweepAt {
+		c.sweep(c.engine.oldest())
+		c.sweepAt = max(64, 2*len(c.stale))
 	}
 }
 

@@ -151,7 +151,7 @@ func (ix *index) unique(w Write, r *record, k *keys) error {
 			}
 			return err == nil
 		}, &ix.hint)
-		if err == errDuplicate {
+		if errors.Is(err, errDuplicate) {
 			return &duplicate{key: key}
 		}
 		if err != nil {

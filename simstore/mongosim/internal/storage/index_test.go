@@ -235,7 +235,7 @@ func TestSettingIndexProperties(t *testing.T) {
 	require.NoError(t, err)
 	_, _, err = c.SetIndex(t.Context(), "", raw(t, `{"k":1}`), nil, &yes)
 	require.NoError(t, err)
-	require.Equal(t, "", used())
+	require.Empty(t, used())
 	_, _, err = cur.Next(t.Context())
 	requireCode(t, mongoerr.QueryPlanKilled, err)
 	_, err = c.Find(t.Context(), View{}, Query{Hint: Hint{Name: "k"}})

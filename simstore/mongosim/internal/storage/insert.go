@@ -246,8 +246,7 @@ func (c *Collection) place(w Write, p *prepared, doc int) error {
 // checkUnique is index.unique with the server's error.
 func (c *Collection) checkUnique(w Write, ix *index, r *record, k *keys, doc bson.Raw) error {
 	err := ix.unique(w, r, k)
-	var dup *duplicate
-	if errors.As(err, &dup) {
+	if dup, ok := errors.AsType[*duplicate](err); ok {
 		return c.duplicateError(ix, doc, func(key []byte) bool { return string(key) == string(dup.key) })
 	}
 	return err

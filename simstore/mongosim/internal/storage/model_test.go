@@ -38,7 +38,6 @@ type modelTxn struct {
 	docs  map[int]modelDoc // what it sees
 	dirty map[int]bool     // _ids it has written
 	held  map[int]bool     // keys it has taken or given up
-	dead  bool
 }
 
 func (d modelDoc) bson(id int) bson.Raw {
@@ -121,7 +120,7 @@ func TestTransactionsAgainstAModel(t *testing.T) {
 				}
 			},
 			"plain write": func(t *rapid.T) {
-				m.write(t, c, txns, nil, ids.Draw(t, "id"), docs.Draw(t, "doc"), rapid.IntRange(0, 2).Draw(t, "how"))
+				_ = m.write(t, c, txns, nil, ids.Draw(t, "id"), docs.Draw(t, "doc"), rapid.IntRange(0, 2).Draw(t, "how"))
 			},
 			"": func(t *rapid.T) {
 				compare(t, c, View{}, m.docs)

@@ -91,7 +91,7 @@ func (op *Op) size() int64 {
 	return n
 }
 
-const oplogChunk = 1024
+const oplogChunk = 256
 
 // An Oplog holds the newest committed entries in order. Entries are numbered
 // from 0; a number never changes its entry.

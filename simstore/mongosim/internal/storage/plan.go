@@ -2,6 +2,8 @@ package storage
 
 import (
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/annals-es/annals/simstore/mongosim/internal/mql/value"
 )
 
 // A Plan is what the planner decided, with counters when it was run.
@@ -77,7 +79,7 @@ func (p *Plan) tree(counters bool) bson.D {
 	if q.Skip > 0 {
 		wrap(stage("SKIP", bson.E{Key: "skipAmount", Value: q.Skip}))
 	}
-	if q.Limit > 0 && !(p.blocking() && q.Skip == 0) {
+	if q.Limit > 0 && (!p.blocking() || q.Skip > 0) {
 		wrap(stage("LIMIT", bson.E{Key: "limitAmount", Value: q.Limit}))
 	}
 	return d
@@ -86,7 +88,7 @@ func (p *Plan) tree(counters bool) bson.D {
 // source is the part of the tree that reads.
 func (p *Plan) source(counters bool) bson.D {
 	filter := func(d bson.D) bson.D {
-		if p.query.FilterSpec != nil && len(p.query.FilterSpec) > 5 {
+		if !value.IsEmpty(p.query.FilterSpec) {
 			d = append(d, bson.E{Key: "filter", Value: p.query.FilterSpec})
 		}
 		return d

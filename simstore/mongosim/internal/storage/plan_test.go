@@ -184,7 +184,8 @@ func TestPlansFindWhatScansFind(t *testing.T) {
 	scalars := rapid.Custom(func(t *rapid.T) bson.RawValue {
 		return rapid.SampledFrom([]bson.RawValue{
 			value.Int32(1), value.Int64(2), value.Double(1.5), value.Double(2), value.Null(), value.String(""), value.String("a"), value.String("ab"), value.String("b"),
-			value.Bool(true), value.Date(5), value.Doc(bson.Raw{5, 0, 0, 0, 0}), value.MinKey(), value.MaxKey(), {Type: bson.TypeUndefined},
+			value.Bool(true), value.Date(5), value.Doc(bson.Raw{5, 0, 0, 0, 0}), value.MinKey(), value.MaxKey(),
+			{Type: bson.TypeUndefined},
 		}).Draw(t, "scalar")
 	})
 	values := rapid.Custom(func(t *rapid.T) bson.RawValue {

@@ -333,7 +333,8 @@ func (c *Collection) choose(q Query, conds []match.Predicate, want []sortField, 
 		}
 		a := consider(ix, conds, want, sortable)
 		narrows := !a.fields[0].unbounded() || ix.spec.sparse && a.usable(conds) && mentions(conds, ix.spec.fields[0].path)
-		if !narrows && !(a.sorted && len(want) > 0) || !a.usable(conds) {
+		orders := a.sorted && len(want) > 0
+		if !narrows && !orders || !a.usable(conds) {
 			continue
 		}
 		if ix.spec.unique && a.bounded == len(a.fields) && len(a.ranges) == 1 && allPoints(a.fields) {

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -182,7 +183,7 @@ func (tx *Txn) end(used map[*Collection]struct{}) {
 // nothing was written). It is refused with WriteConflict when a collection
 // that the transaction created exists by now; the transaction is aborted
 // then. Committing again gives the same time.
-func (tx *Txn) Commit(context.Context) (Timestamp, error) {
+func (tx *Txn) Commit(ctx context.Context) (Timestamp, error) {
 	tx.mu.Lock()
 	switch tx.state {
 	case txnCommitted:
@@ -200,7 +201,7 @@ func (tx *Txn) Commit(context.Context) (Timestamp, error) {
 		if tx.state != txnOpen {
 			tx.mu.Unlock()
 			tx.e.catalog.mu.Unlock()
-			return tx.Commit(context.Background())
+			return tx.Commit(ctx) // it has ended meanwhile
 		}
 		if !tx.e.catalog.admits(tx.created) {
 			tx.mu.Unlock()
@@ -287,8 +288,7 @@ func (tx *Txn) Abort() {
 	}
 	tx.created = nil
 	tx.mu.Unlock()
-	for i := len(writes) - 1; i >= 0; i-- {
-		w := writes[i]
+	for _, w := range slices.Backward(writes) {
 		w.c.mu.Lock()
 		if w.r.head == w.v {
 			w.c.discard(w.r)

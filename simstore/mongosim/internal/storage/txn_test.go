@@ -2,7 +2,9 @@ package storage
 
 import (
 	"context"
+	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -203,8 +205,8 @@ func TestPlainWriteWaitsForOpenTransaction(t *testing.T) {
 		_, err = c.Insert(short, Write{}, raw(t, `{"_id":4,"k":2}`))
 		requireCode(t, mongoerr.Interrupted, err)
 		select {
-		case <-inserted:
-			t.Fatal("the insert did not wait")
+		case err := <-inserted:
+			t.Fatal("the insert did not wait", err)
 		case <-updated:
 			t.Fatal("the update did not wait")
 		default:
@@ -264,6 +266,36 @@ func TestSnapshotsKeepWhatTheyNeed(t *testing.T) {
 	require.Nil(t, c.rows.get(one).head.prev)
 	_, err = e.SnapshotAt(earlier)
 	requireCode(t, mongoerr.SnapshotTooOld, err)
+}
+
+func TestHistoryWindow(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1000, 0)
+	e := open(t, func(c *Config) { c.Clock, c.HistoryWindow = func() time.Time { return now }, 5*time.Second })
+	c := collection(t, e, `{"_id":1,"n":0}`)
+	one, then := id(t, c, View{}, 1), e.LastOp()
+	update := func(n int) {
+		_, err := c.Modify(t.Context(), Write{}, one, set(t, fmt.Sprintf(`{"_id":1,"n":%d}`, n)))
+		require.NoError(t, err)
+	}
+	update(1)
+	now = now.Add(4 * time.Second)
+	update(4)
+	s, err := e.SnapshotAt(then)
+	require.NoError(t, err)
+	require.Equal(t, []string{"1"}, find(t, c, View{Snapshot: s}, query(t, `{"n":0}`)))
+	s.Release()
+	for n := 5; n < 1000; n++ {
+		now = now.Add(time.Second)
+		update(n)
+	}
+	_, err = e.SnapshotAt(then)
+	requireCode(t, mongoerr.SnapshotTooOld, err)
+	versions := 0
+	for v := c.rows.get(one).head; v != nil; v = v.prev {
+		versions++
+	}
+	require.Less(t, versions, 200, "nothing but writes has to come for old versions to go")
 }
 
 func TestCollectionsCreatedInTransactions(t *testing.T) {
