@@ -19,11 +19,22 @@ func (d Decimal) real(r real) *big.Float {
 	return f
 }
 
-// round gives a result of 34 digits.
+// quad rounds to 113 bits. The server's decimal functions pass through binary
+// numbers of that size, which shows in the last of 34 digits.
+func (r real) quad(x *big.Float) *big.Float { return new(big.Float).SetPrec(113).Set(x) }
+
+// round gives a result of 34 digits; fewer if it is exact.
 func (r real) round(x *big.Float) Decimal {
 	if x.Sign() == 0 {
 		return DecimalFromInt(0)
 	}
+	if exact, ok := exactDecimal(x); ok {
+		return exact
+	}
+	return r.rounded(x)
+}
+
+func (r real) rounded(x *big.Float) Decimal {
 	s := x.Text('e', 60)
 	neg := strings.HasPrefix(s, "-")
 	m, e, _ := strings.Cut(strings.TrimPrefix(s, "-"), "e")
@@ -49,23 +60,30 @@ func (d Decimal) Exp() Decimal {
 		}
 		return DecimalInf(false)
 	}
-	r := real{bitsForDecimal}
-	return r.round(r.exp(d.real(r)))
+	r, q := real{bitsForDecimal}, real{113}
+	x := d.real(r)
+	high := r.quad(x)
+	low := r.quad(r.sub(x, high))
+	e := r.quad(r.exp(r.new().Set(high)))
+	return r.round(q.add(e, q.mul(e, low)))
 }
 
 // Ln is the natural logarithm of a positive number.
 func (d Decimal) Ln() Decimal {
-	return d.logarithm(func(_ real, ln *big.Float) *big.Float { return ln })
+	return d.logarithm(func(r real, ln *big.Float) *big.Float { return r.quad(ln) })
 }
 
 // Log10 is the logarithm to base 10 of a positive number.
 func (d Decimal) Log10() Decimal {
-	return d.logarithm(func(r real, ln *big.Float) *big.Float { return r.quo(ln, r.ln(r.int(10))) })
+	return d.logarithm(func(r real, ln *big.Float) *big.Float {
+		inverse := r.quad(r.quo(r.int(1), r.ln(r.int(10))))
+		return real{113}.mul(r.quad(ln), inverse)
+	})
 }
 
 // Log2 is the logarithm to base 2 of a positive number.
 func (d Decimal) Log2() Decimal {
-	return d.logarithm(func(r real, ln *big.Float) *big.Float { return r.quo(ln, r.ln2()) })
+	return d.logarithm(func(r real, ln *big.Float) *big.Float { return r.quad(r.quo(ln, r.ln2())) })
 }
 
 func (d Decimal) logarithm(scale func(real, *big.Float) *big.Float) Decimal {
@@ -74,6 +92,20 @@ func (d Decimal) logarithm(scale func(real, *big.Float) *big.Float) Decimal {
 	}
 	r := real{bitsForDecimal}
 	return r.round(scale(r, r.ln(d.real(r))))
+}
+
+// exactDecimal gives a number that needs no more than 34 digits as it is.
+func exactDecimal(x *big.Float) (Decimal, bool) {
+	exp := x.MantExp(nil) - int(x.MinPrec()) // of the last bit
+	if exp > 0 || exp < -48 {
+		return Decimal{}, false
+	}
+	c, _ := new(big.Float).SetMantExp(x, -exp).Int(nil)
+	c.Abs(c).Mul(c, new(big.Int).Exp(big.NewInt(5), big.NewInt(int64(-exp)), nil))
+	if digits(c) > decimalDigits {
+		return Decimal{}, false
+	}
+	return Decimal{neg: x.Sign() < 0, coef: c, exp: exp}, true
 }
 
 // Pow is d to the e, filled up to 34 digits as the server's is.
@@ -115,7 +147,13 @@ func (d Decimal) pow(e Decimal) Decimal {
 	} else if f < -15000 {
 		return Decimal{neg: d.neg && odd, coef: new(big.Int), exp: decimalMinExp}
 	}
-	p := r.round(r.exp(l))
+	high := r.round(l)
+	p := high.Exp()
+	if p.form == finite && p.coef.Sign() != 0 { // correct by what high leaves out
+		low := r.sub(l, high.real(r))
+		x := p.real(r)
+		p = r.rounded(r.add(x, r.mul(x, low)))
+	}
 	p.neg = d.neg && odd
 	return p
 }
