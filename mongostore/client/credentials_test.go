@@ -121,7 +121,7 @@ func TestRefusedCredentialsAreRefreshed(t *testing.T) {
 func TestRefreshThatFailsKeepsTheOldClient(t *testing.T) {
 	t.Parallel()
 	var calls atomic.Int64
-	c, err := connect(t, mongosim.Start(t, withUsers), client.Config{ServerSelectionTimeout: 300 * time.Millisecond, Credentials: client.ProviderFunc(
+	c, err := connect(t, mongosim.Start(t, withUsers), client.Config{ServerSelectionTimeout: 10 * time.Second, Credentials: client.ProviderFunc(
 		func(context.Context) (client.Credential, error) {
 			if calls.Add(1) > 1 {
 				return client.Credential{Username: "first", Password: "wrong"}, nil

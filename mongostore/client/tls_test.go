@@ -82,7 +82,7 @@ func TestTLS(t *testing.T) {
 			t.Parallel()
 			_, uri := serveTLS(t, c.server)
 			c.tls.Enabled = true
-			_, err := open(t, client.Config{URI: uri, TLS: c.tls, ServerSelectionTimeout: 500 * time.Millisecond, ConnectTimeout: time.Second})
+			_, err := open(t, client.Config{URI: uri, TLS: c.tls, ServerSelectionTimeout: 3 * time.Second, ConnectTimeout: 3 * time.Second})
 			if c.want == nil {
 				require.NoError(t, err)
 				return
