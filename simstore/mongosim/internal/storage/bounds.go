@@ -24,7 +24,10 @@ func newInterval(lo bson.RawValue, loInc bool, hi bson.RawValue, hiInc bool) int
 	return interval{lo, hi, loInc, hiInc, value.AppendKey(nil, lo, false), value.AppendKey(nil, hi, false)}
 }
 
-func point(v bson.RawValue) interval { return newInterval(v, true, v, true) }
+func point(v bson.RawValue) interval {
+	key := value.AppendKey(nil, v, false)
+	return interval{lo: v, hi: v, loInc: true, hiInc: true, loKey: key, hiKey: key}
+}
 
 func everything() interval { return newInterval(value.MinKey(), true, value.MaxKey(), true) }
 

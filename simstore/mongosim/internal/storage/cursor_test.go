@@ -277,3 +277,60 @@ func TestPlainWritesUnderLoad(t *testing.T) {
 	doc, _ := c.FindByID(View{}, value.Int32(1))
 	require.EqualValues(t, workers*each, doc.Lookup("n").Int32())
 }
+
+// Of many plain inserts of one unique key exactly one succeeds, whether they
+// come alone, in batches or in transactions.
+func TestOneOfManyInsertsOfAKeySucceeds(t *testing.T) {
+	t.Parallel()
+	const keys, workers = 40, 6
+	e := open(t)
+	c := collection(t, e)
+	index1(t, c, `{"key":{"k":1},"name":"k","unique":true}`)
+	var won atomic.Int64
+	g, ctx := errgroup.WithContext(t.Context())
+	for w := range workers {
+		g.Go(func() error {
+			var batch []bson.Raw
+			for k := range keys {
+				doc := raw(t, fmt.Sprintf(`{"_id":"%d-%d","k":%d}`, w, k, k))
+				if w%3 != 2 {
+					batch = append(batch, doc)
+					continue
+				}
+				tx, err := e.Begin(TxnOptions{})
+				if err != nil {
+					return err
+				}
+				if _, err = c.Insert(ctx, Write{Txn: tx}, doc); err != nil {
+					tx.Abort()
+					if code := mongoerr.CodeOf(err); code != mongoerr.WriteConflict && code != mongoerr.DuplicateKey {
+						return err
+					}
+					continue
+				}
+				if k%2 == 0 {
+					tx.Abort()
+					continue
+				}
+				if _, err := tx.Commit(ctx); err != nil {
+					return err
+				}
+				won.Add(1)
+			}
+			res, err := e.InsertMany(ctx, Write{}, ns, batch, false)
+			if err != nil {
+				return err
+			}
+			for _, x := range res.Errors {
+				if mongoerr.CodeOf(x.Err) != mongoerr.DuplicateKey {
+					return x.Err
+				}
+			}
+			won.Add(int64(res.N))
+			return nil
+		})
+	}
+	require.NoError(t, g.Wait())
+	require.EqualValues(t, keys, won.Load())
+	require.Len(t, find(t, c, View{}, Query{Hint: Hint{Name: "k"}}), keys)
+}

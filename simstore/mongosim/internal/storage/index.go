@@ -23,10 +23,9 @@ type entry struct {
 }
 
 func entryLess(a, b entry) bool {
-	if a.key != b.key {
-		return a.key < b.key
-	}
-	switch {
+	switch c := strings.Compare(a.key, b.key); {
+	case c != 0:
+		return c < 0
 	case b.r == nil:
 		return false
 	case a.r == nil:
