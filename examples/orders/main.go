@@ -3,11 +3,15 @@
 //
 //	go run ./examples/orders
 //
-// walks through it on a store in memory and explains what happens.
+// walks through it and explains what happens, on a simulated MongoDB server in
+// the same process. With MONGODB_URI set it runs on that server, in a database of
+// its own that is dropped at the end; with -store=memory on the store in memory.
+// The domain code is the same, and so is the output.
 package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -16,34 +20,52 @@ import (
 	"time"
 
 	"github.com/annals-es/annals/examples/orders/shop"
-	"github.com/annals-es/annals/simstore"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, os.Stdout); err != nil {
+	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "orders:", err)
 		stop()
 		os.Exit(1)
 	}
 }
 
-// run walks through the shop and writes what happens to w.
-func run(ctx context.Context, w io.Writer) error {
+func run(ctx context.Context, args []string, w io.Writer) error {
+	flags := flag.NewFlagSet("orders", flag.ContinueOnError)
+	store := flags.String("store", "mongodb", "where to keep everything: mongodb (simulated unless MONGODB_URI is set) or memory")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
+	b, err := openBackend(ctx, *store, "")
+	if err != nil {
+		return err
+	}
+	err = walkThrough(ctx, b, w)
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	if closed := b.close(closing); err == nil {
+		err = closed
+	}
+	return err
+}
 
-	store := simstore.New(simstore.Config{})
-	defer store.Close()
-	events := &witness{EventStore: store}
-	s, err := shop.New(shop.Stores{Events: events, Snapshots: store.Snapshots(), Checkpoints: store}, slog.New(slog.DiscardHandler))
+// walkThrough takes the tour while the shop's projections run.
+func walkThrough(ctx context.Context, b *backend, w io.Writer) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	events := &witness{EventStore: b.Events}
+	stores := b.Stores
+	stores.Events = events
+	s, err := shop.New(stores, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
 	projections := make(chan error, 1)
 	go func() { projections <- s.Run(ctx) }()
-
 	t := tour{Shop: s, events: events, w: w}
 	err = t.walk(ctx)
 	cancel()

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/annals-es/annals/eventstore"
+	"github.com/annals-es/annals/examples/orders/shop"
+	"github.com/annals-es/annals/mongostore"
+	"github.com/annals-es/annals/mongostore/client"
+	"github.com/annals-es/annals/simstore"
+	"github.com/annals-es/annals/simstore/mongosim"
+)
+
+// A backend is where the shop keeps everything.
+type backend struct {
+	shop.Stores
+	name   string
+	client *client.Client // nil in memory
+	close  func(context.Context) error
+}
+
+// openBackend opens the store that a flag names: "memory", or "mongodb" for the
+// server of MONGODB_URI, which is a simulated one in this process when the
+// variable is not set. An empty database is one of its own that is dropped when
+// the backend is closed.
+func openBackend(ctx context.Context, store, database string) (*backend, error) {
+	switch store {
+	case "memory":
+		return openMemory(), nil
+	case "mongodb":
+		return openMongoDB(ctx, database)
+	}
+	return nil, fmt.Errorf("-store is %q; it takes mongodb or memory", store)
+}
+
+func openMemory() *backend {
+	store := simstore.New(simstore.Config{})
+	return &backend{
+		Stores: shop.Stores{Events: store, Snapshots: store.Snapshots(), Checkpoints: store},
+		name:   "a store in memory",
+		close:  func(context.Context) error { return store.Close() },
+	}
+}
+
+func openMongoDB(ctx context.Context, database string) (b *backend, err error) {
+	var undo []func(context.Context) error
+	closeAll := func(ctx context.Context) error {
+		var errs []error
+		for i := len(undo) - 1; i >= 0; i-- {
+			errs = append(errs, undo[i](ctx))
+		}
+		return errors.Join(errs...)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, closeAll(context.WithoutCancel(ctx)))
+		}
+	}()
+
+	cfg, name, stop, err := configure()
+	if err != nil {
+		return nil, err
+	}
+	undo = append(undo, stop)
+	c, err := client.Connect(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	undo = append(undo, c.Close)
+	if database == "" {
+		database = "orders_" + eventstore.NewEventID().String()
+		undo = append(undo, func(ctx context.Context) error { return c.Mongo().Database(database).Drop(ctx) })
+	}
+	storeConfig := mongostore.Config{Database: database, WriteTimeout: cfg.WriteConcern.Timeout}
+	if err := mongostore.Migrate(ctx, c.Mongo(), storeConfig); err != nil {
+		return nil, err
+	}
+	store, err := mongostore.Open(ctx, c.Mongo(), storeConfig)
+	if err != nil {
+		return nil, err
+	}
+	undo = append(undo, store.Close)
+	return &backend{
+		Stores: shop.Stores{Events: store, Snapshots: store.Snapshots(), Checkpoints: store.Checkpoints()},
+		name:   name,
+		client: c,
+		close:  closeAll,
+	}, nil
+}
+
+// configure returns the configuration of the environment, or that of a simulated
+// server when the environment names none.
+func configure() (cfg client.Config, name string, stop func(context.Context) error, err error) {
+	stop = func(context.Context) error { return nil }
+	if os.Getenv("MONGODB_URI") != "" {
+		cfg, err = client.FromEnv(os.LookupEnv)
+		return cfg, "the MongoDB server of MONGODB_URI", stop, errors.Join(err, cfg.ForEvents())
+	}
+	server, err := mongosim.New(mongosim.Config{})
+	if err != nil {
+		return cfg, "", stop, err
+	}
+	stop = func(context.Context) error { server.Close(); return nil }
+	cfg = client.Config{URI: server.URI(), Dialer: server, SimulationMode: client.SimulationServer}
+	return cfg, "a simulated MongoDB server in this process", stop, nil
+}
