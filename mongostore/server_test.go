@@ -26,7 +26,9 @@ func TestMain(m *testing.M) {
 type server struct {
 	client   *mongo.Client
 	database string
-	connect  func() (*mongo.Client, error)
+	// connect makes a client. Polling spares tests the driver's wait for a heartbeat
+	// when it disconnects.
+	connect func() (*mongo.Client, error)
 	// stop stops a simulated server.
 	stop func()
 	// sim is nil on a real server.
@@ -45,7 +47,7 @@ func serverFor(t testing.TB, opts ...mongosim.Option) server {
 		return simFor(t, opts...)
 	}
 	srv := server{database: databaseName(t), connect: func() (*mongo.Client, error) {
-		return mongo.Connect(options.Client().ApplyURI(uri))
+		return mongo.Connect(options.Client().ApplyURI(uri).SetServerMonitoringMode(options.ServerMonitoringModePoll))
 	}}
 	srv.client = srv.newClient(t)
 	srv.stop = func() {}
@@ -65,7 +67,7 @@ func simFor(t testing.TB, opts ...mongosim.Option) server {
 	t.Helper()
 	sim := mongosim.Start(t, opts...)
 	srv := server{database: databaseName(t), sim: sim, stop: sim.Close, connect: func() (*mongo.Client, error) {
-		return mongo.Connect(sim.ClientOptions())
+		return mongo.Connect(sim.ClientOptions().SetServerMonitoringMode(options.ServerMonitoringModePoll))
 	}}
 	srv.client = srv.newClient(t)
 	return srv
