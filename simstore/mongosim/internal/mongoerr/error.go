@@ -5,6 +5,7 @@ package mongoerr
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
@@ -74,18 +75,12 @@ func (e *Error) WithPrefix(context string) *Error {
 
 // HasLabel tells whether the error carries the label.
 func (e *Error) HasLabel(label string) bool {
-	for _, l := range e.Labels {
-		if l == label {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(e.Labels, label)
 }
 
 // CodeOf gives the code of the first Error in err's chain, 0 for none.
 func CodeOf(err error) Code {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Code
 	}
 	return 0
@@ -96,8 +91,7 @@ func From(err error) *Error {
 	if err == nil {
 		return nil
 	}
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e
 	}
 	return &Error{Code: InternalError, Message: err.Error()}

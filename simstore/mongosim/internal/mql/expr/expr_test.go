@@ -236,7 +236,7 @@ func TestVariables(t *testing.T) {
 	require.NoError(t, err)
 	v, err := e.Eval(mqltest.Doc(t, "{}"), expr.Vars{value.Int32(1), mqltest.Value(t, `{"y": 2}`)})
 	require.NoError(t, err)
-	assert.Equal(t, `{"v":[{"$date":{"$numberLong":"5"}},{"$timestamp":{"t":7,"i":1}},{"$numberInt":"1"},{"$numberInt":"1"},{"$numberInt":"2"}]}`, mqltest.Canonical(v))
+	assert.JSONEq(t, `{"v":[{"$date":{"$numberLong":"5"}},{"$timestamp":{"t":7,"i":1}},{"$numberInt":"1"},{"$numberInt":"1"},{"$numberInt":"2"}]}`, mqltest.Canonical(v))
 
 	_, err = expr.Parse(mqltest.Value(t, `"$$CLUSTER_TIME"`), &expr.Env{})
 	require.NoError(t, err, "only reading it fails")
@@ -265,7 +265,7 @@ func TestExpressionsAreSafeForConcurrentUse(t *testing.T) {
 		}()
 	}
 	for range 4 {
-		assert.Equal(t, `{"v":[{"$numberInt":"8"},{"$numberInt":"9"},{"$numberInt":"10"}]}`, <-done)
+		assert.JSONEq(t, `{"v":[{"$numberInt":"8"},{"$numberInt":"9"},{"$numberInt":"10"}]}`, <-done)
 	}
 }
 

@@ -45,8 +45,17 @@ func dateOperators() map[string]*operator {
 			params: []param{{"date", 18628}, {"format", 0}, {"timezone", 0}, {"onNull", 0}},
 		},
 		"$dateFromParts": {parse: parseDateFromParts, eval: dateFromParts, notObject: 40519, unknown: 40518, params: []param{
-			{"year", 0}, {"month", 0}, {"day", 0}, {"hour", 0}, {"minute", 0}, {"second", 0}, {"millisecond", 0},
-			{"isoWeekYear", 0}, {"isoWeek", 0}, {"isoDayOfWeek", 0}, {"timezone", 0},
+			{"year", 0},
+			{"month", 0},
+			{"day", 0},
+			{"hour", 0},
+			{"minute", 0},
+			{"second", 0},
+			{"millisecond", 0},
+			{"isoWeekYear", 0},
+			{"isoWeek", 0},
+			{"isoDayOfWeek", 0},
+			{"timezone", 0},
 		}},
 		"$dateFromString": {
 			eval: dateFromString, notObject: 40540, unknown: 40541,
@@ -59,7 +68,8 @@ func number(n int) bson.RawValue { return value.Int32(int32(n)) }
 
 // datePart is an operator that takes a date, or {date, timezone}.
 func datePart(part func(time.Time) bson.RawValue) *operator {
-	return &operator{parse: parseDatePart, unknown: 40535, params: []param{{"date", 40539}, {"timezone", 0}},
+	return &operator{
+		parse: parseDatePart, unknown: 40535, params: []param{{"date", 40539}, {"timezone", 0}},
 		eval: func(s *scope, args []node) (bson.RawValue, error) {
 			v, err := args[0].eval(s)
 			if err != nil {
@@ -82,7 +92,8 @@ func datePart(part func(time.Time) bson.RawValue) *operator {
 				return value.Null(), nil
 			}
 			return part(z.at(ms)), nil
-		}}
+		},
+	}
 }
 
 func parseDatePart(p *parser, op *operator, arg bson.RawValue) (node, error) {
@@ -220,7 +231,6 @@ func parseDateFromParts(p *parser, op *operator, arg bson.RawValue) (node, error
 // first error, and whether one was nullish.
 type partReader struct {
 	s    *scope
-	op   *operator
 	args []node
 	null bool
 	err  error

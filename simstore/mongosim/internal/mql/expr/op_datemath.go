@@ -34,8 +34,15 @@ type Unit struct {
 // UnitByName finds a unit from millisecond to year.
 func UnitByName(name string) (Unit, bool) {
 	for _, u := range [...]Unit{
-		{"millisecond", 1, 0, 0}, {"second", 1000, 0, 0}, {"minute", 60_000, 0, 0}, {"hour", 3_600_000, 0, 0},
-		{"day", 0, 1, 0}, {"week", 0, 7, 0}, {"month", 0, 0, 1}, {"quarter", 0, 0, 3}, {"year", 0, 0, 12},
+		{"millisecond", 1, 0, 0},
+		{"second", 1000, 0, 0},
+		{"minute", 60_000, 0, 0},
+		{"hour", 3_600_000, 0, 0},
+		{"day", 0, 1, 0},
+		{"week", 0, 7, 0},
+		{"month", 0, 0, 1},
+		{"quarter", 0, 0, 3},
+		{"year", 0, 0, 12},
 	} {
 		if u.name == name {
 			return u, true

@@ -138,7 +138,7 @@ func (c *call) merge() error {
 			constants = append(constants, n)
 			continue
 		}
-		if inner, ok := n.(*call); ok && inner.op == c.op && !(c.op.spreads && len(inner.args) == 1) {
+		if inner, ok := n.(*call); ok && inner.op == c.op && (!c.op.spreads || len(inner.args) != 1) {
 			pending = append(append([]node(nil), inner.args...), pending...)
 			continue
 		}

@@ -1,6 +1,7 @@
 package expr
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -124,10 +125,8 @@ func (p *parser) object(doc bson.Raw) (node, error) {
 		if err := CheckFieldName(k); err != nil {
 			return nil, err
 		}
-		for _, old := range o.names {
-			if old == k {
-				return nil, fail(16406, "duplicate field name specified in object literal: %s", show(value.Doc(doc)))
-			}
+		if slices.Contains(o.names, k) {
+			return nil, fail(16406, "duplicate field name specified in object literal: %s", show(value.Doc(doc)))
 		}
 		n, err := p.operand(v)
 		if err != nil {
@@ -202,9 +201,9 @@ func (p *parser) reference(s string) (node, error) {
 }
 
 func (p *parser) variable(name string) (source, error) {
-	for i := len(p.names) - 1; i >= 0; i-- {
-		if p.names[i].name == name {
-			return source{fromSlot, p.names[i].slot}, nil
+	for _, v := range slices.Backward(p.names) {
+		if v.name == name {
+			return source{fromSlot, v.slot}, nil
 		}
 	}
 	switch name {
@@ -251,7 +250,7 @@ func checkVariableName(name string) error {
 	if name == "" {
 		return fail(16869, "empty variable names are not allowed")
 	}
-	if c := name[0]; !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c >= 0x80) {
+	if c := name[0]; ('a' > c || c > 'z') && ('A' > c || c > 'Z') && c < 0x80 {
 		return fail(16870, "'%s' starts with an invalid character for a variable name", name)
 	}
 	if c, ok := badVariableByte(name); ok {
@@ -268,7 +267,7 @@ func CheckNewVariable(name string) error {
 	if name == "" {
 		return fail(16866, "empty variable names are not allowed")
 	}
-	if c := name[0]; !('a' <= c && c <= 'z' || c >= 0x80) {
+	if c := name[0]; ('a' > c || c > 'z') && c < 0x80 {
 		return fail(16867, "'%s' starts with an invalid character for a user variable name", name)
 	}
 	if c, ok := badVariableByte(name); ok {
@@ -280,7 +279,7 @@ func CheckNewVariable(name string) error {
 func badVariableByte(name string) (byte, bool) {
 	for i := 1; i < len(name); i++ {
 		c := name[i]
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c >= 0x80) {
+		if ('a' > c || c > 'z') && ('A' > c || c > 'Z') && ('0' > c || c > '9') && c != '_' && c < 0x80 {
 			return c, true
 		}
 	}

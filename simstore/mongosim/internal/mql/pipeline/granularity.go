@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"math"
+	"slices"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -129,8 +130,8 @@ func (r *rounder) roundDouble(f float64, direction int) float64 {
 		}
 		return float64(r.series[0]) * multiplier * 10
 	}
-	for i := len(r.series) - 1; i >= 0; i-- {
-		if x := float64(r.series[i]) * multiplier; x < f {
+	for _, v := range slices.Backward(r.series) {
+		if x := float64(v) * multiplier; x < f {
 			return x
 		}
 	}

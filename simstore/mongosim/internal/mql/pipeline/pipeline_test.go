@@ -56,15 +56,19 @@ func TestStages(t *testing.T) {
 	}
 	newest := &expr.Env{Version: expr.V80}
 	for _, c := range []struct{ coll, pipeline, want string }{
-		{"c", `[{"$unwind": {"path": "$a", "preserveNullAndEmptyArrays": true, "includeArrayIndex": "d.i"}}, {"$project": {"a": 1, "d": 1}}]`,
-			`{"_id":1,"a":1,"d":{"e":1,"f":2,"i":0}} {"_id":1,"a":2,"d":{"e":1,"f":2,"i":1}} {"_id":2,"d":{"i":null}} {"_id":3,"a":5,"d":{"i":null}}`},
+		{
+			"c", `[{"$unwind": {"path": "$a", "preserveNullAndEmptyArrays": true, "includeArrayIndex": "d.i"}}, {"$project": {"a": 1, "d": 1}}]`,
+			`{"_id":1,"a":1,"d":{"e":1,"f":2,"i":0}} {"_id":1,"a":2,"d":{"e":1,"f":2,"i":1}} {"_id":2,"d":{"i":null}} {"_id":3,"a":5,"d":{"i":null}}`,
+		},
 		{"c", `[{"$project": {"d.e": 1}}]`, `{"_id":1,"d":{"e":1}} {"_id":2} {"_id":3,"d":[{"e":1}]}`},
 		{"c", `[{"$project": {"d": {"e": 0}, "a": 0, "k": 0}}]`, `{"_id":1,"d":{"f":2}} {"_id":2} {"_id":3,"d":[{"f":2},7]}`},
 		{"c", `[{"$project": {"d": {"n": "$_id"}, "_id": 0}}]`, `{"d":{"n":1}} {"d":{"n":2}} {"d":[{"n":3},{"n":3}]}`},
 		{"c", `[{"$match": {"_id": 3}}, {"$addFields": {"d.e": "$k", "a.b": 1, "k": "$$REMOVE", "new": "$nope"}}]`, `{"_id":3,"a":{"b":1},"d":[{"e":"x","f":2},{"e":"x"}]}`},
 		{"c", `[{"$unset": ["d.e", "a"]}, {"$match": {"_id": {"$ne": 2}}}]`, `{"_id":1,"k":"x","d":{"f":2}} {"_id":3,"k":"x","d":[{"f":2},7]}`},
-		{"c", `[{"$group": {"_id": {"k": "$k", "n": "$nope"}, "n": {"$sum": 1}, "f": {"$first": "$nope"}, "all": {"$push": "$a"}}}]`,
-			`{"_id":{"k":"x"},"n":2,"f":null,"all":[[1,2],5]} {"_id":{"k":"y"},"n":1,"f":null,"all":[[]]}`},
+		{
+			"c", `[{"$group": {"_id": {"k": "$k", "n": "$nope"}, "n": {"$sum": 1}, "f": {"$first": "$nope"}, "all": {"$push": "$a"}}}]`,
+			`{"_id":{"k":"x"},"n":2,"f":null,"all":[[1,2],5]} {"_id":{"k":"y"},"n":1,"f":null,"all":[[]]}`,
+		},
 		{"c", `[{"$group": {"_id": "$nope", "n": {"$sum": 1}}}]`, `{"_id":null,"n":3}`},
 		{"c", `[{"$count": "n"}]`, `{"n":3}`},
 		{"c", `[{"$match": {"_id": 9}}, {"$count": "n"}]`, ``},
@@ -75,10 +79,14 @@ func TestStages(t *testing.T) {
 		{"c", `[{"$redact": {"$cond": [{"$eq": ["$e", 1]}, "$$PRUNE", "$$DESCEND"]}}, {"$project": {"d": 1}}]`, `{"_id":1} {"_id":2} {"_id":3,"d":[7]}`},
 		{"c", `[{"$lookup": {"from": "o", "localField": "_id", "foreignField": "c", "as": "r"}}, {"$project": {"r._id": 1}}]`, `{"_id":1,"r":[{"_id":1},{"_id":4}]} {"_id":2,"r":[{"_id":2}]} {"_id":3,"r":[{"_id":4}]}`},
 		{"c", `[{"$lookup": {"from": "o", "localField": "nope", "foreignField": "c", "as": "r"}}, {"$project": {"r._id": 1}}, {"$limit": 1}]`, `{"_id":1,"r":[{"_id":3}]}`},
-		{"c", `[{"$lookup": {"from": "o", "let": {"i": "$_id", "gone": "$nope"}, "pipeline": [{"$match": {"$expr": {"$and": [{"$gt": ["$_id", "$$i"]}, {"$eq": [{"$type": "$$gone"}, "missing"]}]}}}, {"$project": {"_id": 0, "s": {"$add": ["$_id", "$$i"]}}}], "as": "r"}}, {"$project": {"r": 1}}]`,
-			`{"_id":1,"r":[{"s":3},{"s":4},{"s":5}]} {"_id":2,"r":[{"s":5},{"s":6}]} {"_id":3,"r":[{"s":7}]}`},
-		{"c", `[{"$match": {"_id": 1}}, {"$graphLookup": {"from": "o", "startWith": "$_id", "connectFromField": "next", "connectToField": "_id", "as": "g", "depthField": "z", "maxDepth": 1}}, {"$project": {"g._id": 1, "g.z": 1}}]`,
-			`{"_id":1,"g":[{"_id":1,"z":0},{"_id":2,"z":1}]}`},
+		{
+			"c", `[{"$lookup": {"from": "o", "let": {"i": "$_id", "gone": "$nope"}, "pipeline": [{"$match": {"$expr": {"$and": [{"$gt": ["$_id", "$$i"]}, {"$eq": [{"$type": "$$gone"}, "missing"]}]}}}, {"$project": {"_id": 0, "s": {"$add": ["$_id", "$$i"]}}}], "as": "r"}}, {"$project": {"r": 1}}]`,
+			`{"_id":1,"r":[{"s":3},{"s":4},{"s":5}]} {"_id":2,"r":[{"s":5},{"s":6}]} {"_id":3,"r":[{"s":7}]}`,
+		},
+		{
+			"c", `[{"$match": {"_id": 1}}, {"$graphLookup": {"from": "o", "startWith": "$_id", "connectFromField": "next", "connectToField": "_id", "as": "g", "depthField": "z", "maxDepth": 1}}, {"$project": {"g._id": 1, "g.z": 1}}]`,
+			`{"_id":1,"g":[{"_id":1,"z":0},{"_id":2,"z":1}]}`,
+		},
 		{"c", `[{"$project": {"_id": 1}}, {"$limit": 1}, {"$unionWith": {"coll": "o", "pipeline": [{"$match": {"_id": {"$lt": 3}}}, {"$project": {"_id": 1}}]}}]`, `{"_id":1} {"_id":1} {"_id":2}`},
 		{"s", `[{"$bucket": {"groupBy": "$x", "boundaries": [0, 2, 5], "default": "more", "output": {"ids": {"$push": "$_id"}}}}]`, `{"_id":0,"ids":[1]} {"_id":2,"ids":[2,3]} {"_id":"more","ids":[4]}`},
 		{"s", `[{"$bucketAuto": {"groupBy": "$x", "buckets": 2}}]`, `{"_id":{"min":1,"max":3},"count":2} {"_id":{"min":3,"max":7},"count":2}`},
@@ -87,10 +95,14 @@ func TestStages(t *testing.T) {
 		{"s", `[{"$sample": {"size": 10}}, {"$count": "n"}]`, `{"n":4}`},
 
 		// newer than 4.4
-		{"s", `[{"$group": {"_id": "$g", "top": {"$top": {"sortBy": {"x": -1}, "output": "$_id"}}, "two": {"$minN": {"input": "$x", "n": 2}}, "last": {"$lastN": {"input": "$_id", "n": 2}}, "n": {"$count": {}}, "m": {"$median": {"input": "$x", "method": "approximate"}}}}]`,
-			`{"_id":"a","top":4,"two":[1,3],"last":[2,4],"n":3,"m":3.0} {"_id":"b","top":3,"two":[2],"last":[3],"n":1,"m":2.0}`},
-		{"s", `[{"$setWindowFields": {"partitionBy": "$g", "sortBy": {"x": 1}, "output": {"sum": {"$sum": "$v", "window": {"documents": [-1, "current"]}}, "near": {"$push": "$_id", "window": {"range": [-2, 2]}}, "r": {"$rank": {}}, "p": {"$shift": {"output": "$_id", "by": -1}}}}}, {"$project": {"sum": 1, "near": 1, "r": 1, "p": 1}}]`,
-			`{"_id":1,"sum":10,"near":[1,2],"r":1,"p":null} {"_id":2,"sum":40,"near":[1,2],"r":2,"p":1} {"_id":4,"sum":30,"near":[4],"r":3,"p":2} {"_id":3,"sum":5,"near":[3],"r":1,"p":null}`},
+		{
+			"s", `[{"$group": {"_id": "$g", "top": {"$top": {"sortBy": {"x": -1}, "output": "$_id"}}, "two": {"$minN": {"input": "$x", "n": 2}}, "last": {"$lastN": {"input": "$_id", "n": 2}}, "n": {"$count": {}}, "m": {"$median": {"input": "$x", "method": "approximate"}}}}]`,
+			`{"_id":"a","top":4,"two":[1,3],"last":[2,4],"n":3,"m":3.0} {"_id":"b","top":3,"two":[2],"last":[3],"n":1,"m":2.0}`,
+		},
+		{
+			"s", `[{"$setWindowFields": {"partitionBy": "$g", "sortBy": {"x": 1}, "output": {"sum": {"$sum": "$v", "window": {"documents": [-1, "current"]}}, "near": {"$push": "$_id", "window": {"range": [-2, 2]}}, "r": {"$rank": {}}, "p": {"$shift": {"output": "$_id", "by": -1}}}}}, {"$project": {"sum": 1, "near": 1, "r": 1, "p": 1}}]`,
+			`{"_id":1,"sum":10,"near":[1,2],"r":1,"p":null} {"_id":2,"sum":40,"near":[1,2],"r":2,"p":1} {"_id":4,"sum":30,"near":[4],"r":3,"p":2} {"_id":3,"sum":5,"near":[3],"r":1,"p":null}`,
+		},
 		{"s", `[{"$match": {"g": "a"}}, {"$fill": {"sortBy": {"x": -1}, "output": {"v": {"method": "locf"}, "w": {"value": 0}}}}, {"$project": {"v": 1, "w": 1}}]`, `{"_id":4,"v":null,"w":0} {"_id":2,"v":30,"w":0} {"_id":1,"v":10,"w":0}`},
 		{"s", `[{"$match": {"g": "a"}}, {"$densify": {"field": "x", "range": {"step": 2, "bounds": "full"}}}, {"$project": {"x": 1, "_id": 0}}]`, `{"x":1} {"x":3} {"x":5} {"x":7}`},
 	} {

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"slices"
 	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -157,7 +158,7 @@ func (p *projectionParser) add(above []string, name string, l leaf) error {
 	if err != nil {
 		return err
 	}
-	l.path = append(above[:len(above):len(above)], path...)
+	l.path = append(slices.Clip(above), path...)
 	p.leaves = append(p.leaves, l)
 	return p.paths.add(l.path)
 }
@@ -223,7 +224,7 @@ func (p *projectionParser) object(above []string, name string, v bson.RawValue) 
 			return fail(31325, "Unknown expression %s", first)
 		}
 	}
-	full := append(above[:len(above):len(above)], path...)
+	full := append(slices.Clip(above), path...)
 	if err := p.paths.enter(full); err != nil {
 		return err
 	}
@@ -316,7 +317,7 @@ func addAt(env *expr.Env, s *shape, path []string, v bson.RawValue) error {
 			if err := expr.CheckFieldName(k); err != nil {
 				return err
 			}
-			if err := addAt(env, s, append(path[:len(path):len(path)], k), e); err != nil {
+			if err := addAt(env, s, append(slices.Clip(path), k), e); err != nil {
 				return err
 			}
 		}
@@ -356,7 +357,7 @@ func (c additionChecker) element(path []string, v bson.RawValue) error {
 		if err := expr.CheckPath(strings.Join(path, ".") + "." + k); err != nil {
 			return err
 		}
-		if err := c.element(append(path[:len(path):len(path)], k), e); err != nil {
+		if err := c.element(append(slices.Clip(path), k), e); err != nil {
 			return err
 		}
 	}

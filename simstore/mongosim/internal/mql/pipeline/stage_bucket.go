@@ -23,7 +23,7 @@ func parseBucket(p *parser, arg bson.RawValue) ([]stage, error) {
 		switch k {
 		case "groupBy":
 			by = v
-			if !hasOperator(v) && !(v.Type == bson.TypeString && strings.HasPrefix(value.AsString(v), "$")) {
+			if !hasOperator(v) && (v.Type != bson.TypeString || !strings.HasPrefix(value.AsString(v), "$")) {
 				return nil, fail(40202, "The $bucket 'groupBy' field must be defined as a $-prefixed path or an expression, but found: %s.", expr.Show(v))
 			}
 		case "boundaries":

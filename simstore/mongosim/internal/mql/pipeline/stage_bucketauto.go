@@ -29,7 +29,7 @@ func parseBucketAuto(p *parser, arg bson.RawValue) ([]stage, error) {
 		var err error
 		switch k {
 		case "groupBy":
-			if !hasOperator(v) && !(v.Type == bson.TypeString && strings.HasPrefix(value.AsString(v), "$")) {
+			if !hasOperator(v) && (v.Type != bson.TypeString || !strings.HasPrefix(value.AsString(v), "$")) {
 				return nil, fail(40239, "The $bucketAuto 'groupBy' field must be defined as a $-prefixed path or an expression object, but found: %s", expr.Show(v))
 			}
 			b.by, err = expr.ParseLazily(v, p.env)

@@ -303,7 +303,7 @@ func (b bounds) window(p *partition, i int) (from, to int, err error) {
 		if low && high && from == n {
 			from = j
 		}
-		if from < n && !(low && high) {
+		if from < n && (!low || !high) {
 			to = j
 			break
 		}
