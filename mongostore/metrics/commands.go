@@ -1,0 +1,202 @@
+package metrics
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/event"
+
+	"github.com/annals-es/annals/mongostore"
+)
+
+// CommandMonitor returns a monitor for client.Config that measures operations,
+// and hands everything on to next, which may be nil.
+func (m *Metrics) CommandMonitor(next *event.CommandMonitor) *event.CommandMonitor {
+	if next == nil {
+		next = &event.CommandMonitor{}
+	}
+	return &event.CommandMonitor{
+		Started: func(ctx context.Context, e *event.CommandStartedEvent) {
+			m.started(e)
+			if next.Started != nil {
+				next.Started(ctx, e)
+			}
+		},
+		Succeeded: func(ctx context.Context, e *event.CommandSucceededEvent) {
+			m.succeeded(e)
+			if next.Succeeded != nil {
+				next.Succeeded(ctx, e)
+			}
+		},
+		Failed: func(ctx context.Context, e *event.CommandFailedEvent) {
+			m.failed(e)
+			if next.Failed != nil {
+				next.Failed(ctx, e)
+			}
+		},
+	}
+}
+
+func (m *Metrics) started(e *event.CommandStartedEvent) {
+	f := flight{op: operation(e.CommandName, e.Command), coll: m.names.collection(target(e.CommandName, e.Command))}
+	switch e.CommandName {
+	case "aggregate":
+		_, err := e.Command.LookupErr("pipeline", "0", "$changeStream")
+		f.stream = err == nil
+	case "getMore":
+		f.cursor, _ = e.Command.Lookup("getMore").Int64OK()
+	}
+	m.flying.put(key{e.ConnectionID, e.RequestID}, f)
+}
+
+func (m *Metrics) succeeded(e *event.CommandSucceededEvent) {
+	f, ok := m.flying.take(key{e.ConnectionID, e.RequestID})
+	if !ok {
+		return
+	}
+	m.ended(f, e.Duration)
+	if writeFailed(e.Reply) {
+		m.failures.WithLabelValues(f.op, f.coll, mongostore.ErrWrite.Error()).Inc()
+	}
+	if f.stream || (f.cursor != 0 && m.streams.is(f.cursor)) {
+		m.changes(f, e.Reply)
+	}
+}
+
+func (m *Metrics) failed(e *event.CommandFailedEvent) {
+	f, ok := m.flying.take(key{e.ConnectionID, e.RequestID})
+	if !ok {
+		return
+	}
+	m.ended(f, e.Duration)
+	m.failures.WithLabelValues(f.op, f.coll, kindOf(e.Failure)).Inc()
+	m.streams.remove(f.cursor)
+}
+
+func (m *Metrics) ended(f flight, d time.Duration) {
+	m.operations.WithLabelValues(f.op, f.coll).Inc()
+	if f.op != "get_more" || f.cursor == 0 || !m.streams.is(f.cursor) { // which waits on purpose
+		m.durations.WithLabelValues(f.op, f.coll).Observe(d.Seconds())
+	}
+}
+
+// changes counts the events in a change stream's reply.
+func (m *Metrics) changes(f flight, reply bson.Raw) {
+	cursor, _ := reply.Lookup("cursor").DocumentOK()
+	id, _ := cursor.Lookup("id").Int64OK()
+	batch := "nextBatch"
+	if f.stream {
+		batch = "firstBatch"
+		m.streams.add(id)
+	}
+	if id == 0 {
+		m.streams.remove(f.cursor)
+	}
+	if n := length(cursor.Lookup(batch)); n > 0 {
+		m.changeEvents.WithLabelValues(f.coll).Add(float64(n))
+	}
+}
+
+// length counts the elements of an array.
+func length(v bson.RawValue) (n int) {
+	array, ok := v.ArrayOK()
+	if !ok {
+		return 0
+	}
+	values, err := array.Values()
+	if err != nil {
+		return 0
+	}
+	return len(values)
+}
+
+// writeFailed reports whether a reply that counts as a success holds a failed
+// write.
+func writeFailed(reply bson.Raw) bool {
+	if _, err := reply.LookupErr("writeErrors"); err == nil {
+		return true
+	}
+	_, err := reply.LookupErr("writeConcernError")
+	return err == nil
+}
+
+func kindOf(err error) string {
+	if e, ok := mongostore.Classify("", err).(*mongostore.Error); ok { //nolint:errorlint // Classify returns it bare
+		return e.Kind.Error()
+	}
+	return "other"
+}
+
+// A key tells commands under way apart.
+type key struct {
+	connection string
+	request    int64
+}
+
+// A flight is a command under way.
+type flight struct {
+	op, coll string
+	stream   bool  // it opens a change stream
+	cursor   int64 // it reads on from this cursor
+}
+
+// flying holds the commands under way, in parts so that many connections do not
+// wait for each other.
+type flying struct {
+	parts [16]struct {
+		mu sync.Mutex
+		m  map[key]flight
+	}
+}
+
+func (f *flying) put(k key, v flight) {
+	p := &f.parts[k.request&15]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.m == nil {
+		p.m = map[key]flight{}
+	}
+	p.m[k] = v
+}
+
+func (f *flying) take(k key) (flight, bool) {
+	p := &f.parts[k.request&15]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	v, ok := p.m[k]
+	delete(p.m, k)
+	return v, ok
+}
+
+// streams holds the cursors of change streams. A stream whose cursor is not
+// closed by the server leaves its id behind, so their number is bounded.
+type streams struct {
+	mu  sync.Mutex
+	ids map[int64]struct{}
+}
+
+const maxStreams = 1_000
+
+func (s *streams) add(id int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ids == nil || len(s.ids) >= maxStreams {
+		s.ids = map[int64]struct{}{}
+	}
+	s.ids[id] = struct{}{}
+}
+
+func (s *streams) is(id int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.ids[id]
+	return ok
+}
+
+func (s *streams) remove(id int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.ids, id)
+}

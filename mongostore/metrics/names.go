@@ -1,0 +1,115 @@
+package metrics
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+)
+
+// names bounds the values of labels.
+type names struct {
+	limit int
+
+	known atomic.Pointer[map[string]string] // replaced when a collection is added
+	mu    sync.Mutex
+}
+
+func newNames(cfg Config) *names {
+	n := &names{limit: cfg.MaxCollections}
+	known := map[string]string{"": ""}
+	for _, c := range cfg.Collections {
+		known[c] = c
+	}
+	n.known.Store(&known)
+	return n
+}
+
+// collection returns the label of a collection.
+func (n *names) collection(name []byte) string {
+	if label, ok := (*n.known.Load())[string(name)]; ok {
+		return label
+	}
+	return n.add(string(name))
+}
+
+func (n *names) add(name string) string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	old := *n.known.Load()
+	if label, ok := old[name]; ok {
+		return label
+	}
+	if len(old) > n.limit { // the empty name is one of them
+		return "other"
+	}
+	known := make(map[string]string, len(old)+1)
+	for k, v := range old {
+		known[k] = v
+	}
+	known[name] = name
+	n.known.Store(&known)
+	return name
+}
+
+// operation names what a command does, in the words of the driver's methods where
+// these tell more than the command.
+func operation(name string, command bson.Raw) string {
+	switch name {
+	case "find":
+		if v, ok := command.Lookup("singleBatch").BooleanOK(); ok && v {
+			return "find_one"
+		}
+		return "find"
+	case "insert":
+		return oneOrMany("insert", command, "documents")
+	case "update":
+		if multi, _ := command.Lookup("updates", "0", "multi").BooleanOK(); multi {
+			return "update_many"
+		}
+		return oneOrMany("update", command, "updates")
+	case "delete":
+		if limit, _ := command.Lookup("deletes", "0", "limit").AsInt64OK(); limit == 0 {
+			return "delete_many"
+		}
+		return oneOrMany("delete", command, "deletes")
+	case "findAndModify":
+		return "find_and_modify"
+	case "getMore":
+		return "get_more"
+	case "commitTransaction":
+		return "commit_transaction"
+	case "abortTransaction":
+		return "abort_transaction"
+	case "createIndexes":
+		return "create_indexes"
+	case "bulkWrite":
+		return "bulk_write"
+	case "aggregate", "count", "distinct":
+		return name
+	case "hello", "isMaster", "ping", "endSessions", "killCursors", "saslStart", "saslContinue":
+		return "internal"
+	}
+	return "other"
+}
+
+// oneOrMany tells a write of one document from one of several.
+func oneOrMany(op string, command bson.Raw, list string) string {
+	if _, err := command.LookupErr(list, "1"); err == nil {
+		return op + "_many"
+	}
+	return op + "_one"
+}
+
+// target returns the name of the collection that a command is about.
+func target(name string, command bson.Raw) []byte {
+	field := name
+	if name == "getMore" {
+		field = "collection"
+	}
+	v := command.Lookup(field)
+	if v.Type != bson.TypeString || len(v.Value) < 5 {
+		return nil
+	}
+	return v.Value[4 : len(v.Value)-1]
+}

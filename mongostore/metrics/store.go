@@ -1,0 +1,122 @@
+package metrics
+
+import (
+	"errors"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/annals-es/annals/eventstore"
+	"github.com/annals-es/annals/mongostore"
+)
+
+// storeMetrics are those of event stores.
+type storeMetrics struct {
+	appends       *prometheus.CounterVec
+	appendTime    prometheus.Histogram
+	events        prometheus.Counter
+	groupSize     *prometheus.HistogramVec
+	retries       *prometheus.CounterVec
+	sequencedTo   prometheus.Gauge
+	sequenced     prometheus.Counter
+	sequenceTime  prometheus.Histogram
+	recoveries    prometheus.Counter
+	recoverMissed prometheus.Counter
+	reads         *prometheus.CounterVec
+	readEvents    *prometheus.CounterVec
+}
+
+func newStoreMetrics(cfg Config) storeMetrics {
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+	}
+	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	}
+	seconds := func(name, help string) prometheus.Histogram {
+		return prometheus.NewHistogram(histogram(cfg, prometheus.HistogramOpts{Name: name, Help: help, Buckets: latencies()}))
+	}
+	return storeMetrics{
+		appends:    counters("annals_appends_total", "Appends by result: written, duplicate, conflict, unknown, refused or failed.", "result"),
+		appendTime: seconds("annals_append_duration_seconds", "How long appends took, waiting for their group included."),
+		events:     counter("annals_events_appended_total", "Events appended."),
+		groupSize: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "annals_append_group_size", Help: "Appends that were written together.", Buckets: prometheus.ExponentialBuckets(1, 2, 11),
+		}, []string{"way"}),
+		retries:       counters("annals_retries_total", "Operations that were made again after a failure.", "op"),
+		sequencedTo:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "annals_sequencer_position", Help: "Last position that this process gave."}),
+		sequenced:     counter("annals_sequencer_events_total", "Events that this process gave positions to."),
+		sequenceTime:  seconds("annals_sequencer_write_duration_seconds", "How long writing a document of the log took."),
+		recoveries:    counter("annals_sequencer_recoveries_total", "Comparisons of events and log that this process has finished."),
+		recoverMissed: counter("annals_sequencer_recovered_events_total", "Events that recoveries found missing in the log."),
+		reads:         counters("annals_reads_total", "Reads of streams and of the log, by result.", "source", "result"),
+		readEvents:    counters("annals_events_read_total", "Events read from streams and from the log.", "source"),
+	}
+}
+
+func (s storeMetrics) collectors() []prometheus.Collector {
+	return []prometheus.Collector{
+		s.appends, s.appendTime, s.events, s.groupSize, s.retries, s.sequencedTo, s.sequenced,
+		s.sequenceTime, s.recoveries, s.recoverMissed, s.reads, s.readEvents,
+	}
+}
+
+// Hooks returns hooks for mongostore.Config that measure a store.
+func (m *Metrics) Hooks() mongostore.Hooks {
+	s := m.store
+	return mongostore.Hooks{
+		Append: func(a mongostore.AppendStats) {
+			s.appends.WithLabelValues(result(a)).Inc()
+			s.appendTime.Observe(a.Duration.Seconds())
+			if a.Err == nil && !a.Duplicate {
+				s.events.Add(float64(a.Events))
+			}
+		},
+		Flight: func(f mongostore.FlightStats) {
+			way := "insert"
+			if f.Transaction {
+				way = "transaction"
+			}
+			s.groupSize.WithLabelValues(way).Observe(float64(f.Appends))
+		},
+		Sequenced: func(q mongostore.SequenceStats) {
+			s.sequencedTo.Set(float64(q.First) + float64(q.Events) - 1)
+			s.sequenced.Add(float64(q.Events))
+			s.sequenceTime.Observe(q.Duration.Seconds())
+		},
+		Recovery: func(p mongostore.RecoveryProgress) {
+			if p.Done {
+				s.recoveries.Inc()
+				s.recoverMissed.Add(float64(p.Logged))
+			}
+		},
+		Retry: func(op string, _ error) { s.retries.WithLabelValues(op).Inc() },
+		Read: func(r mongostore.ReadStats) {
+			source := "stream"
+			if r.Log {
+				source = "log"
+			}
+			ended := "ok"
+			if r.Err != nil {
+				ended = "failed"
+			}
+			s.reads.WithLabelValues(source, ended).Inc()
+			s.readEvents.WithLabelValues(source).Add(float64(r.Events))
+		},
+	}
+}
+
+func result(a mongostore.AppendStats) string {
+	switch {
+	case a.Err == nil && a.Duplicate:
+		return "duplicate"
+	case a.Err == nil:
+		return "written"
+	case errors.Is(a.Err, eventstore.ErrConflict):
+		return "conflict"
+	case errors.Is(a.Err, eventstore.ErrOutcomeUnknown):
+		return "unknown"
+	case errors.Is(a.Err, eventstore.ErrInvalid), errors.Is(a.Err, eventstore.ErrTooLarge), errors.Is(a.Err, eventstore.ErrTombstoned):
+		return "refused"
+	}
+	return "failed"
+}
