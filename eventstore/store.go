@@ -161,20 +161,37 @@ func (q LogQuery) Validate() error {
 		return &InvalidError{What: "through", Reason: "is negative; 0 stands for the head"}
 	case q.Limit < 0:
 		return &InvalidError{What: "limit", Reason: "is negative; 0 stands for no limit"}
+	case q.Filter.Share.Of < 0 || q.Filter.Share.Index < 0 || q.Filter.Share.Index >= max(q.Filter.Share.Of, 1):
+		return &InvalidError{What: "filter's share", Reason: "is none: its index is from 0 to the number of shares less 1"}
 	}
 	return nil
 }
 
 // A Filter selects events of the log. An event passes when its type is one of
-// Types and its stream's category one of Categories; an empty list lets
-// everything pass.
+// Types, its stream's category one of Categories and its stream in Share; what is
+// empty lets everything pass.
 type Filter struct {
 	Types      []EventType
 	Categories []string
+	Share      Share
 }
 
 // IsZero reports whether everything passes.
-func (f Filter) IsZero() bool { return len(f.Types) == 0 && len(f.Categories) == 0 }
+func (f Filter) IsZero() bool {
+	return len(f.Types) == 0 && len(f.Categories) == 0 && f.Share.Of <= 1
+}
+
+// A Share is one of several equal parts that all streams are divided into, by the
+// hash of their keys ([StreamID.ShareHash]). The zero value holds all streams.
+type Share struct {
+	// Index is the number of the share, from 0 to Of-1.
+	Index, Of int
+}
+
+// Includes reports whether a stream is in the share.
+func (s Share) Includes(stream StreamID) bool {
+	return s.Of <= 1 || int(stream.ShareHash()%uint32(s.Of)) == s.Index
+}
 
 // Matcher returns a function that tells whether an event of a stream and type
 // passes. The function is safe for concurrent use and does not see later changes
@@ -199,6 +216,6 @@ func (f Filter) Matcher() func(StreamID, EventType) bool {
 				return false
 			}
 		}
-		return true
+		return f.Share.Includes(s)
 	}
 }

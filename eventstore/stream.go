@@ -41,6 +41,21 @@ func (s StreamID) Key() string {
 	return key
 }
 
+// ShareHash returns the 32-bit FNV-1a hash of the key, or of the whole name when
+// the key is empty: what a [Share] goes by. Streams of several categories with
+// the same key have the same.
+func (s StreamID) ShareHash() uint32 {
+	key := s.Key()
+	if key == "" {
+		key = string(s)
+	}
+	h := uint32(2166136261)
+	for i := range len(key) {
+		h = (h ^ uint32(key[i])) * 16777619
+	}
+	return h
+}
+
 // Validate reports why the name cannot name a stream, as an [*InvalidError].
 func (s StreamID) Validate() error {
 	return validateName("stream name", string(s))

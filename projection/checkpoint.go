@@ -34,6 +34,10 @@ type Checkpoint struct {
 	// Fence is the fencing token of the writer's lease, zero where a projection
 	// runs without leases.
 	Fence int64
+	// Revision counts the commits behind this checkpoint, see [Committer]. Only
+	// they change it: SaveCheckpoint takes no notice of it and leaves the stored
+	// one as it is.
+	Revision int64
 }
 
 // A CheckpointStore keeps checkpoints. Implementations are safe for concurrent

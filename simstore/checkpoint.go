@@ -34,7 +34,7 @@ func (s *Store) SaveCheckpoint(ctx context.Context, key projection.CheckpointKey
 			err = fmt.Errorf("save checkpoint %s with fencing token %d: %w (token %d)", key, c.Fence, projection.ErrFenced, stored.Fence)
 			return
 		}
-		*stored = c
+		stored.Position, stored.Fence = c.Position, c.Fence
 	})
 	return err
 }
