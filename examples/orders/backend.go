@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
 
 	"github.com/annals-es/annals/eventstore"
+	"github.com/annals-es/annals/examples/orders/readmodel"
 	"github.com/annals-es/annals/examples/orders/shop"
 	"github.com/annals-es/annals/mongostore"
 	"github.com/annals-es/annals/mongostore/client"
@@ -39,7 +41,7 @@ func openBackend(ctx context.Context, store, database string) (*backend, error) 
 func openMemory() *backend {
 	store := simstore.New(simstore.Config{})
 	return &backend{
-		Stores: shop.Stores{Events: store, Snapshots: store.Snapshots(), Checkpoints: store},
+		Stores: shop.Stores{Events: store, Snapshots: store.Snapshots(), Checkpoints: store, Models: readmodel.InMemory()},
 		name:   "a store in memory",
 		close:  func(context.Context) error { return store.Close() },
 	}
@@ -83,8 +85,12 @@ func openMongoDB(ctx context.Context, database string) (b *backend, err error) {
 		return nil, err
 	}
 	undo = append(undo, store.Close)
+	models, err := readmodel.InMongoDB(ctx, c.Mongo().Database(database), cursorKey())
+	if err != nil {
+		return nil, err
+	}
 	return &backend{
-		Stores: shop.Stores{Events: store, Snapshots: store.Snapshots(), Checkpoints: store.Checkpoints()},
+		Stores: shop.Stores{Events: store, Snapshots: store.Snapshots(), Checkpoints: store.Checkpoints(), Models: models},
 		name:   name,
 		client: c,
 		close:  closeAll,
@@ -106,4 +112,15 @@ func configure() (cfg client.Config, name string, stop func(context.Context) err
 	stop = func(context.Context) error { server.Close(); return nil }
 	cfg = client.Config{URI: server.URI(), Dialer: server, SimulationMode: client.SimulationServer}
 	return cfg, "a simulated MongoDB server in this process", stop, nil
+}
+
+// cursorKey returns the key that signs the cursors of pages: that of ORDERS_KEY,
+// which all processes of one service share, or a random one.
+func cursorKey() []byte {
+	if key := os.Getenv("ORDERS_KEY"); key != "" {
+		return []byte(key)
+	}
+	key := make([]byte, 32)
+	_, _ = rand.Read(key) // never fails
+	return key
 }

@@ -178,21 +178,33 @@ func (t *tour) readModels(ctx context.Context) error {
 	if err := t.settle(ctx); err != nil {
 		return err
 	}
+	orders, err := t.Models.Orders(ctx)
+	if err != nil {
+		return err
+	}
 	t.say("orders by customer")
 	t.table("customer\torder\tstatus\titems\ttotal\trefund", func(row func(...any)) {
-		for _, o := range t.Models.Orders() {
+		for _, o := range orders {
 			row(o.Customer, o.ID, o.Status, o.Items, o.Total, o.Refund)
 		}
 	})
+	revenue, err := t.Models.Revenue(ctx)
+	if err != nil {
+		return err
+	}
 	t.say("revenue by day and region")
 	t.table("day\tregion\torders\tamount", func(row func(...any)) {
-		for _, r := range t.Models.Revenue() {
+		for _, r := range revenue {
 			row(r.Day, r.Region, r.Orders, r.Amount)
 		}
 	})
+	articles, err := t.Models.Articles(ctx)
+	if err != nil {
+		return err
+	}
 	t.say("stock")
 	t.table("article\tfree\treserved\tsold", func(row func(...any)) {
-		for _, a := range t.Models.Articles() {
+		for _, a := range articles {
 			row(a.SKU, a.Free, a.Reserved, a.Sold)
 		}
 	})

@@ -7,11 +7,11 @@ import (
 
 // An Article is the stock of an article.
 type Article struct {
-	SKU      string             `json:"sku"`
-	Free     int                `json:"free"`
-	Reserved int                `json:"reserved"`
-	Sold     int                `json:"sold"`
-	Version  eventstore.Version `json:"version"`
+	SKU      string             `json:"sku" bson:"_id"`
+	Free     int                `json:"free" bson:"free"`
+	Reserved int                `json:"reserved" bson:"reserved"`
+	Sold     int                `json:"sold" bson:"sold"`
+	Version  eventstore.Version `json:"version" bson:"version"`
 }
 
 // Apply returns the document after an event. Events that it has seen change

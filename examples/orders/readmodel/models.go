@@ -3,9 +3,7 @@ package readmodel
 import (
 	"cmp"
 	"context"
-	"maps"
 	"slices"
-	"sync"
 
 	"github.com/annals-es/annals/eventstore"
 	"github.com/annals-es/annals/examples/orders/order"
@@ -13,20 +11,30 @@ import (
 	"github.com/annals-es/annals/projection"
 )
 
-// Models keeps the read models in memory. It is safe for concurrent use.
-type Models struct {
-	mu       sync.RWMutex
-	orders   map[string]Order
-	articles map[string]Article
+// Models are the read models. They are safe for concurrent use.
+type Models interface {
+	// Orders returns all orders by customer, and a customer's by their ids.
+	Orders(ctx context.Context) ([]Order, error)
+	// Articles returns the stock of all articles by SKU.
+	Articles(ctx context.Context) ([]Article, error)
+	// Revenue returns the revenue by day and region. Orders count on the day
+	// that they were paid, cancelled ones not at all.
+	Revenue(ctx context.Context) ([]Revenue, error)
+
+	updateOrder(ctx context.Context, id string, apply func(Order) Order) error
+	updateArticle(ctx context.Context, sku string, apply func(Article) Article) error
 }
 
-// New returns empty read models.
-func New() *Models {
-	return &Models{orders: map[string]Order{}, articles: map[string]Article{}}
+// Revenue is what a region paid on a day.
+type Revenue struct {
+	Day    string      `json:"day" bson:"day"` // as 2026-03-14, UTC
+	Region string      `json:"region" bson:"region"`
+	Orders int         `json:"orders" bson:"orders"`
+	Amount order.Money `json:"amount" bson:"amount"`
 }
 
-// Projections returns what keeps the models up to date.
-func (m *Models) Projections() []projection.Projection {
+// Projections returns what keeps models up to date.
+func Projections(m Models) []projection.Projection {
 	return []projection.Projection{
 		{
 			Name: "orders",
@@ -44,62 +52,22 @@ func (m *Models) Projections() []projection.Projection {
 	}
 }
 
-func onOrder[E order.Event](m *Models) projection.Handler {
-	return projection.On(func(_ context.Context, payload E, e eventstore.Event) error {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		m.orders[e.Stream.Key()] = m.orders[e.Stream.Key()].Apply(payload, e)
-		return nil
+func onOrder[E order.Event](m Models) projection.Handler {
+	return projection.On(func(ctx context.Context, payload E, e eventstore.Event) error {
+		return m.updateOrder(ctx, e.Stream.Key(), func(o Order) Order { return o.Apply(payload, e) })
 	})
 }
 
-func onStock[E stock.Event](m *Models) projection.Handler {
-	return projection.On(func(_ context.Context, payload E, e eventstore.Event) error {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		m.articles[e.Stream.Key()] = m.articles[e.Stream.Key()].Apply(payload, e)
-		return nil
+func onStock[E stock.Event](m Models) projection.Handler {
+	return projection.On(func(ctx context.Context, payload E, e eventstore.Event) error {
+		return m.updateArticle(ctx, e.Stream.Key(), func(a Article) Article { return a.Apply(payload, e) })
 	})
 }
 
-// Orders returns all orders by customer, and a customer's by their ids.
-func (m *Models) Orders() []Order {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	return slices.SortedFunc(maps.Values(m.orders), func(a, b Order) int {
-		return cmp.Or(cmp.Compare(a.Customer, b.Customer), cmp.Compare(a.ID, b.ID))
-	})
+func byCustomer(a, b Order) int {
+	return cmp.Or(cmp.Compare(a.Customer, b.Customer), cmp.Compare(a.ID, b.ID))
 }
 
-// Articles returns the stock of all articles by SKU.
-func (m *Models) Articles() []Article {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	return slices.SortedFunc(maps.Values(m.articles), func(a, b Article) int { return cmp.Compare(a.SKU, b.SKU) })
-}
-
-// Revenue is what a region paid on a day, less what it was given back.
-type Revenue struct {
-	Day    string      `json:"day"` // as 2026-03-14, UTC
-	Region string      `json:"region"`
-	Orders int         `json:"orders"`
-	Amount order.Money `json:"amount"`
-}
-
-// Revenue returns the revenue by day and region. Orders count on the day that
-// they were paid.
-func (m *Models) Revenue() []Revenue {
-	type key struct{ day, region string }
-	sums := map[key]Revenue{}
-	for _, o := range m.Orders() {
-		if o.PaidAt.IsZero() || o.Status == order.CalledOff {
-			continue
-		}
-		k := key{day: o.PaidAt.UTC().Format("2006-01-02"), region: o.Region}
-		r := sums[k]
-		sums[k] = Revenue{Day: k.day, Region: k.region, Orders: r.Orders + 1, Amount: r.Amount + o.Total}
-	}
-	return slices.SortedFunc(maps.Values(sums), func(a, b Revenue) int {
-		return cmp.Or(cmp.Compare(a.Day, b.Day), cmp.Compare(a.Region, b.Region))
-	})
+func sortRevenue(r []Revenue) {
+	slices.SortFunc(r, func(a, b Revenue) int { return cmp.Or(cmp.Compare(a.Day, b.Day), cmp.Compare(a.Region, b.Region)) })
 }

@@ -10,21 +10,21 @@ import (
 
 // An Order is an order as customers and clerks see it.
 type Order struct {
-	ID       string       `json:"id"`
-	Customer string       `json:"customer"`
-	Region   string       `json:"region"`
-	Status   order.Status `json:"status"`
-	Items    int          `json:"items"`
-	Total    order.Money  `json:"total"`
-	PlacedAt time.Time    `json:"placed_at"`
-	// PaidAt is zero until the order is paid.
-	PaidAt time.Time   `json:"paid_at"`
-	Refund order.Money `json:"refund"`
-	Reason string      `json:"reason"`
-	// Version is that of the last event applied. Prices are needed to take
-	// items out again.
-	Version eventstore.Version     `json:"version"`
-	Prices  map[string]order.Money `json:"prices"`
+	ID       string       `json:"id" bson:"_id"`
+	Customer string       `json:"customer" bson:"customer"`
+	Region   string       `json:"region" bson:"region"`
+	Status   order.Status `json:"status" bson:"status"`
+	Items    int          `json:"items" bson:"items"`
+	Total    order.Money  `json:"total" bson:"total"`
+	PlacedAt time.Time    `json:"placed_at" bson:"placed_at"`
+	// PaidAt is missing until the order is paid.
+	PaidAt *time.Time  `json:"paid_at,omitempty" bson:"paid_at,omitempty"`
+	Refund order.Money `json:"refund" bson:"refund"`
+	Reason string      `json:"reason,omitempty" bson:"reason,omitempty"`
+	// Version is that of the last event applied.
+	Version eventstore.Version `json:"version" bson:"version"`
+	// Prices are needed to take items out again.
+	Prices map[string]order.Money `json:"-" bson:"prices,omitempty"`
 }
 
 // Apply returns the document after an event. Events that it has seen change
@@ -45,7 +45,7 @@ func (o Order) Apply(event order.Event, e eventstore.Event) Order {
 		o.Items -= p.Quantity
 		o.Total -= o.Prices[p.SKU] * order.Money(p.Quantity)
 	case order.Paid:
-		o.Status, o.PaidAt = order.PaidFor, p.At
+		o.Status, o.PaidAt = order.PaidFor, &p.At
 	case order.StockReserved:
 		o.Status = order.Ready
 	case order.Shipped:

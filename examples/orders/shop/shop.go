@@ -28,6 +28,7 @@ type Stores struct {
 	Events      eventstore.EventStore
 	Snapshots   snapshot.Store
 	Checkpoints projection.CheckpointStore
+	Models      readmodel.Models
 }
 
 // A Shop takes commands and keeps read models.
@@ -35,7 +36,7 @@ type Shop struct {
 	Events   eventstore.EventStore
 	Orders   *aggregate.Repository[order.State, order.Command, order.Event]
 	Articles *aggregate.Repository[*stock.Article, func(*stock.Article) error, stock.Event]
-	Models   *readmodel.Models
+	Models   readmodel.Models
 
 	runners []*projection.Runner
 }
@@ -64,8 +65,8 @@ func New(stores Stores, logger *slog.Logger) (*Shop, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Shop{Events: stores.Events, Orders: orders, Articles: articles, Models: readmodel.New()}
-	for _, p := range append(s.Models.Projections(), fulfilment.Projection(orders, articles)) {
+	s := &Shop{Events: stores.Events, Orders: orders, Articles: articles, Models: stores.Models}
+	for _, p := range append(readmodel.Projections(s.Models), fulfilment.Projection(orders, articles)) {
 		r, err := projection.NewRunner(stores.Events, registry, stores.Checkpoints, p, projection.Config{Logger: logger})
 		if err != nil {
 			return nil, err
