@@ -19,7 +19,9 @@ type updateCase struct {
 
 // updateCases has every operator.
 func updateCases() []updateCase {
-	u := func(name string, id int, up query.Update) updateCase { return updateCase{name: name, id: id, update: up} }
+	u := func(name string, id int, up query.Update) updateCase {
+		return updateCase{name: name, id: id, update: up}
+	}
 	return []updateCase{
 		u("set", 1, query.Set("status", "sent").Set("customer.name", "Eve")),
 		u("set data", 1, query.Set("meta", bson.D{{Key: "a", Value: "$status"}})),

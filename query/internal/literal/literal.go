@@ -42,7 +42,9 @@ const maxDepth = 180
 // and slices are copied, so that the caller may change theirs afterwards, and
 // the keys of maps are sorted, so that one value always gives the same bytes
 // (the server compares documents key by key in order).
-func Of(v any) (any, Class, error) {
+func Of(v any) (any, Class, error) { return of(v, 0) }
+
+func of(v any, depth int) (any, Class, error) {
 	switch x := v.(type) {
 	case string:
 		return v, Text, nil
@@ -65,7 +67,7 @@ func Of(v any) (any, Class, error) {
 	case Expression:
 		return nil, 0, fmt.Errorf("%s stands where a value belongs", x.NotAValue())
 	}
-	return ofComposite(v, 0)
+	return ofComposite(v, depth)
 }
 
 func ofComposite(v any, depth int) (any, Class, error) {
@@ -101,11 +103,7 @@ func ofComposite(v any, depth int) (any, Class, error) {
 }
 
 func nested(v any, depth int) (any, error) {
-	out, _, err := Of(v)
-	switch v.(type) {
-	case bson.D, bson.M, map[string]any, bson.A, []any:
-		out, _, err = ofComposite(v, depth+1)
-	}
+	out, _, err := of(v, depth+1)
 	return out, err
 }
 
@@ -145,7 +143,7 @@ func ofReflected(rv reflect.Value, depth int) (any, Class, error) {
 		if rv.IsNil() {
 			return nil, Scalar, nil
 		}
-		return Of(rv.Elem().Interface())
+		return of(rv.Elem().Interface(), depth+1)
 	case reflect.Slice:
 		if rv.IsNil() {
 			return rv.Interface(), Array, nil
