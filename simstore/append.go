@@ -49,9 +49,9 @@ func (s *Store) appendWith(f *Injection, req eventstore.AppendRequest) (eventsto
 		if _, err := s.append(req); err != nil {
 			return none, err
 		}
-		return none, f.unknown()
+		return none, f.unknown(OpAppend)
 	case UnknownNotWritten:
-		return none, f.unknown()
+		return none, f.unknown(OpAppend)
 	default:
 		return none, eventstore.NotWritten(f.unavailable(OpAppend))
 	}
@@ -232,7 +232,7 @@ func (s *Store) write(req eventstore.AppendRequest, slots []slot) eventstore.App
 	}
 	var last eventstore.Position
 	if n > 0 {
-		last = s.record(req, slots, n)
+		last = s.record(req, slots)
 		res.Token = tokenOf(last)
 	}
 	for i := range req.Streams {
@@ -249,32 +249,19 @@ func (s *Store) write(req eventstore.AppendRequest, slots []slot) eventstore.App
 	return res
 }
 
-// record puts a request's n events into the log and returns the position of the
+// record puts a request's events into the log and returns the position of the
 // last one.
-func (s *Store) record(req eventstore.AppendRequest, slots []slot, n int) eventstore.Position {
+func (s *Store) record(req eventstore.AppendRequest, slots []slot) eventstore.Position {
 	s.log.mu.Lock()
 	defer s.log.mu.Unlock()
-	position := s.log.reserve(n)
 	for i := range req.Streams {
 		st, events := slots[i].stream, req.Streams[i].Events
 		for j := range events {
-			s.log.at(position).set(st, st.head()+1, &events[j])
-			st.positions = append(st.positions, position)
-			position++
+			st.positions = append(st.positions, s.log.add(st, &events[j]))
 		}
 	}
 	s.log.publish()
-	return position - 1
-}
-
-// set fills a record from a prepared event, whose memory it takes over.
-func (r *record) set(st *stream, v eventstore.Version, e *eventstore.EventData) {
-	r.id, r.stream, r.version, r.typ = e.ID, st, v, e.Type
-	r.data, r.millis, r.schema, r.format = e.Data, e.Time.UnixMilli(), int32(e.Schema), e.Format
-	if !e.Metadata.IsZero() {
-		meta := e.Metadata
-		r.meta = &meta
-	}
+	return s.log.committed
 }
 
 // tokenOf returns the token of an append whose last event has a position.

@@ -5,9 +5,9 @@
 //	store := simstore.New(simstore.Config{})
 //	defer store.Close()
 //
-// One [Store] is an [eventstore.EventStore], an [eventstore.Streams], a
-// [projection.CheckpointStore] and a [projection.LeaseStore]; [Store.Snapshots]
-// gives the [snapshot.Store] that goes with it.
+// One [Store] is an [eventstore.EventStore], an [eventstore.Streams] and a
+// [projection.Backend]; [Store.Snapshots] gives the [snapshot.Store] that goes
+// with it.
 //
 // # Faults
 //

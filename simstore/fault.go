@@ -37,6 +37,18 @@ const (
 	OpAcquireLease     Op = "acquire lease"
 	OpReleaseLease     Op = "release lease"
 	OpLeases           Op = "leases"
+	OpLoadDocuments    Op = "load documents"
+	OpScanDocuments    Op = "scan documents"
+	OpDropModel        Op = "drop model"
+	OpCommit           Op = "commit"
+	OpDeadLetters      Op = "dead letters"
+	OpParkedKeys       Op = "parked keys"
+	OpDropDeadLetters  Op = "drop dead letters"
+	OpLoadRow          Op = "load row"
+	OpSaveRow          Op = "save row"
+	OpDeleteRow        Op = "delete row"
+	OpRows             Op = "rows"
+	OpNow              Op = "now"
 )
 
 // A FaultKind says how an operation fails.
@@ -54,10 +66,10 @@ const (
 	// who has really written, append his event in Before.
 	Conflict
 	// UnknownWritten makes an append and then fails with
-	// [eventstore.ErrOutcomeUnknown]. It applies to appends only.
+	// [eventstore.ErrOutcomeUnknown]. It applies to appends and commits only.
 	UnknownWritten
 	// UnknownNotWritten does not make an append and fails with
-	// [eventstore.ErrOutcomeUnknown]. It applies to appends only.
+	// [eventstore.ErrOutcomeUnknown]. It applies to appends and commits only.
 	UnknownNotWritten
 )
 
@@ -185,8 +197,8 @@ func (i *Injection) unavailable(op Op) error {
 	return fmt.Errorf("simstore: %s: injected fault: %w", op, eventstore.ErrUnavailable)
 }
 
-func (i *Injection) unknown() error {
-	return eventstore.OutcomeUnknown(fmt.Errorf("simstore: %s: injected fault: connection lost", OpAppend))
+func (i *Injection) unknown(op Op) error {
+	return eventstore.OutcomeUnknown(fmt.Errorf("simstore: %s: injected fault: connection lost", op))
 }
 
 // An injector holds the faults of a store.
@@ -245,6 +257,10 @@ func (in *injector) meetAppend(ctx context.Context, req eventstore.AppendRequest
 		}
 		return f.Stream == "" || slices.ContainsFunc(req.Streams, func(p eventstore.StreamAppend) bool { return p.Stream == f.Stream })
 	})
+}
+
+func (in *injector) meetCommit(ctx context.Context) (*Injection, error) {
+	return in.meetIf(ctx, OpCommit, func(f *Fault) bool { return f.Kind != Conflict && f.Stream == "" })
 }
 
 func (in *injector) meetIf(ctx context.Context, op Op, applies func(*Fault) bool) (*Injection, error) {

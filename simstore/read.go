@@ -99,7 +99,7 @@ func (r *reader) stream(positions []eventstore.Position, d eventstore.Direction)
 		r.store.log.content.RLock()
 		size := 0
 		for _, p := range batch {
-			size += len(r.store.log.at(p).data)
+			size += r.store.log.at(p).size()
 		}
 		copies := make([]byte, 0, size)
 		r.events = r.events[:0]
@@ -110,8 +110,8 @@ func (r *reader) stream(positions []eventstore.Position, d eventstore.Direction)
 				p = batch[len(batch)-1-i]
 			}
 			rec := r.store.log.at(p)
-			if rec.erased() { // since the read began
-				erased = rec.stream.name
+			if rec.erased { // since the read began
+				erased = r.name(rec)
 				break
 			}
 			copies = r.take(rec, 0, copies)
@@ -128,23 +128,29 @@ func (r *reader) stream(positions []eventstore.Position, d eventstore.Direction)
 	r.end()
 }
 
+// name returns the name of a record's stream.
+func (r *reader) name(rec *record) eventstore.StreamID {
+	return (*r.store.log.streams.at(rec.stream)).name
+}
+
 // take copies an event for the consumer.
 func (r *reader) take(rec *record, p eventstore.Position, copies []byte) []byte {
-	r.events = append(r.events, eventstore.Event{Stream: rec.stream.name, Version: rec.version, Position: p, Type: rec.typ})
-	if rec.erased() {
+	log := &r.store.log
+	r.events = append(r.events, eventstore.Event{Stream: r.name(rec), Version: rec.version, Position: p, Type: log.typ(rec)})
+	if rec.erased {
 		return copies
 	}
 	e := &r.events[len(r.events)-1]
 	start := len(copies)
-	copies = append(copies, rec.data...)
+	copies = append(copies, log.data(rec)...)
 	e.ID, e.Schema, e.Format = rec.id, int(rec.schema), rec.format
 	// Data ends where its capacity does: a consumer's append cannot reach into
 	// the next event.
 	e.Data = copies[start:len(copies):len(copies)]
 	e.Time = time.UnixMilli(rec.millis).UTC()
-	if rec.meta != nil {
-		e.Metadata = *rec.meta
-		e.Metadata.Custom = maps.Clone(rec.meta.Custom)
+	if rec.meta > 0 {
+		e.Metadata = **log.metas.at(rec.meta - 1)
+		e.Metadata.Custom = maps.Clone(e.Metadata.Custom)
 	}
 	return copies
 }
@@ -241,11 +247,11 @@ func (r *reader) gather(after, through eventstore.Position, room int, matches fu
 	var copies []byte
 	for p := after + 1; p <= through; p++ {
 		rec := r.store.log.at(p)
-		if matches != nil && !matches(rec.stream.name, rec.typ) {
+		if matches != nil && !matches(r.name(rec), r.store.log.typ(rec)) {
 			continue
 		}
-		if cap(copies)-len(copies) < len(rec.data) {
-			copies = make([]byte, 0, max(len(rec.data), 16<<10))
+		if cap(copies)-len(copies) < rec.size() {
+			copies = make([]byte, 0, max(rec.size(), 16<<10))
 		}
 		copies = r.take(rec, p, copies)
 		if len(r.events) == room {

@@ -45,13 +45,15 @@ type Store struct {
 	snapshots   Snapshots
 	checkpoints table[projection.CheckpointKey, projection.Checkpoint]
 	leases      table[string, lease]
+	models      readModels
+	letters     table[letterScope, map[letterKey]projection.DeadLetter]
+	rows        table[string, projection.Row]
 }
 
 var (
 	_ eventstore.EventStore      = (*Store)(nil)
 	_ eventstore.Streams         = (*Store)(nil)
-	_ projection.CheckpointStore = (*Store)(nil)
-	_ projection.LeaseStore      = (*Store)(nil)
+	_ projection.Backend         = (*Store)(nil)
 )
 
 // New returns an empty store. It panics, naming the field, on a configuration

@@ -22,6 +22,7 @@ type shard struct {
 // guards it, but for the name.
 type stream struct {
 	name      eventstore.StreamID
+	index     uint32                // in the log's streams, once there are events
 	positions []eventstore.Position // of version i+1
 	first     eventstore.Version    // that ReadStream gives, zero standing for 1
 	deleted   []eventstore.Version  // heads at which it was deleted
@@ -171,9 +172,7 @@ func (s *Store) Erase(ctx context.Context, name eventstore.StreamID) error {
 	s.log.content.Lock()
 	defer s.log.content.Unlock()
 	for _, p := range st.positions {
-		r := s.log.at(p)
-		clear(r.data) // it may share an array with events that stay
-		*r = record{stream: st, version: r.version, typ: eventstore.ErasedType}
+		s.log.erase(s.log.at(p))
 	}
 	return nil
 }
