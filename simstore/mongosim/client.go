@@ -3,6 +3,7 @@ package mongosim
 import (
 	"context"
 	"testing"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
@@ -29,6 +30,10 @@ func Start(t testing.TB, opts ...Option) *Server {
 	return s
 }
 
+// heartbeatInterval is the driver's shortest. With its default of 10 s a client that has been told
+// of a stepdown or shutdown waits as long before it looks at the server again.
+const heartbeatInterval = 500 * time.Millisecond
+
 // URI is the server's connection string. Over TCP, once the server listens, anyone can
 // connect with it; before that, only through the server's pipes ([Server.ClientOptions]).
 func (s *Server) URI() string {
@@ -41,12 +46,14 @@ func (s *Server) URI() string {
 	return "mongodb://" + host + "/?replicaSet=" + s.cfg.SetName
 }
 
-// ClientOptions are options for a client that reaches the server through pipes in memory. Add to
+// ClientOptions are options for a client that reaches the server through pipes in memory, and looks
+// at it often, so that it finds a primary again soon after a failure. Add to
 // them what the test needs. With Config.Users the client still has to be given its credentials.
 func (s *Server) ClientOptions() *options.ClientOptions {
 	return options.Client().
 		ApplyURI("mongodb://" + pipeHost + "/?replicaSet=" + s.cfg.SetName).
-		SetDialer(s)
+		SetDialer(s).
+		SetHeartbeatInterval(heartbeatInterval)
 }
 
 // Client returns a client of the server, which is disconnected when the test ends. opts come

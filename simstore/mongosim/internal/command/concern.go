@@ -190,7 +190,7 @@ func parseWriteConcern(v bson.RawValue) (writeConcern, error) {
 		return wc, nil
 	}
 	failed := func(text string) (writeConcern, error) {
-		return wc, mongoerr.New(mongoerr.FailedToParse, text)
+		return wc, mongoerr.New(mongoerr.FailedToParse, "%s", text)
 	}
 	wc.given = true
 	var j, fsync, jGiven bool

@@ -83,11 +83,22 @@ func (e *Engine) execute(ctx context.Context, r *request, out *reply) error {
 		return err
 	}
 	for _, check := range []func() error{
-		r.checkTransaction, r.checkDuplicates, r.checkAuthenticated, r.checkFields, r.checkPrimary, r.checkReadConcern,
+		r.checkTransaction, r.checkDuplicates, r.checkAuthenticated, r.checkFields,
 	} {
 		if err := check(); err != nil {
 			return err
 		}
+	}
+	if r.cmd.secondary == never {
+		primary, end := e.primary.begin(ctx)
+		defer end()
+		ctx = primary
+	}
+	if err := r.checkPrimary(); err != nil {
+		return err
+	}
+	if err := r.checkReadConcern(); err != nil {
+		return err
 	}
 	ctx, stop, err := r.withTimeLimit(ctx)
 	if err != nil {
@@ -101,11 +112,6 @@ func (e *Engine) execute(ctx context.Context, r *request, out *reply) error {
 		return err
 	}
 	e.counters.count(r.cmd)
-	if r.cmd.secondary == never {
-		primary, stop := e.asPrimary(ctx)
-		defer stop()
-		ctx = primary
-	}
 	return e.runInSession(ctx, r, out)
 }
 

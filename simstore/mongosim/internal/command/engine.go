@@ -57,10 +57,7 @@ type Engine struct {
 	randMu sync.Mutex
 	random *rand.Rand
 
-	// primaryCtx ends at a stepdown, and with it what only a primary may do.
-	primaryMu     sync.Mutex
-	primaryCtx    context.Context
-	primaryCancel context.CancelCauseFunc
+	primary primacy
 
 	stop chan struct{}
 	once sync.Once
@@ -123,7 +120,7 @@ func New(cfg Config) (*Engine, error) {
 	e.cursors = newCursors(cfg.Now, cfg.CursorTimeout, rand.New(rand.NewPCG(cfg.Seed, 3)))
 	e.commands = e.index(table())
 	e.params = defaultParameters(e)
-	e.primaryCtx, e.primaryCancel = context.WithCancelCause(context.Background())
+	e.primary.renew()
 	e.done.Go(e.reap)
 	return e, nil
 }
@@ -134,7 +131,7 @@ func (e *Engine) Close() {
 	e.once.Do(func() {
 		close(e.stop)
 		e.topology.close()
-		e.primaryCancel(errShutdown)
+		e.primary.interrupt(errShutdown)
 	})
 	e.done.Wait()
 	e.sessions.AbortAll()
@@ -200,27 +197,14 @@ func (e *Engine) StepDown(d time.Duration) bool {
 	if !e.topology.stepDown(d) {
 		return false
 	}
-	e.primaryMu.Lock()
-	cancel := e.primaryCancel
-	e.primaryCtx, e.primaryCancel = context.WithCancelCause(context.Background())
-	e.primaryMu.Unlock()
-	cancel(mongoerr.New(mongoerr.InterruptedDueToReplStateChange, "operation was interrupted"))
+	e.primary.interrupt(mongoerr.New(mongoerr.InterruptedDueToReplStateChange, "operation was interrupted"))
+	e.primary.drain()
 	e.sessions.AbortAll()
 	return true
 }
 
 // Elect makes the node primary again.
 func (e *Engine) Elect() { e.topology.elect() }
-
-// asPrimary derives a context that ends when the node steps down.
-func (e *Engine) asPrimary(ctx context.Context) (context.Context, func()) {
-	e.primaryMu.Lock()
-	primary := e.primaryCtx
-	e.primaryMu.Unlock()
-	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(primary, func() { cancel(context.Cause(primary)) })
-	return ctx, func() { stop(); cancel(nil) }
-}
 
 // env is what expressions of a request evaluate in.
 func (e *Engine) env(r *request) *expr.Env {

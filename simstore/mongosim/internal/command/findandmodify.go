@@ -70,7 +70,7 @@ func findAndModify(ctx context.Context, r *request, out *reply) error {
 func (r *request) parseFindAndModify() (*findAndModifyOp, error) {
 	op := &findAndModifyOp{write: r.write()}
 	failed := func(text string) (*findAndModifyOp, error) {
-		return nil, mongoerr.New(mongoerr.FailedToParse, text)
+		return nil, mongoerr.New(mongoerr.FailedToParse, "%s", text)
 	}
 	object := func(name string, code mongoerr.Code) (bson.Raw, error) {
 		v := r.field(name)

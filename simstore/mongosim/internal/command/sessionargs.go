@@ -145,7 +145,7 @@ func (r *request) checkTransaction() error {
 	if !s.start {
 		return nil
 	}
-	refuse := func(text string) error { return mongoerr.New(mongoerr.OperationNotSupportedInTransaction, text) }
+	refuse := func(text string) error { return mongoerr.New(mongoerr.OperationNotSupportedInTransaction, "%s", text) }
 	switch r.cmd.name {
 	case "killCursors":
 		return refuse("Cannot run killCursors as the first operation in a multi-document transaction.")
