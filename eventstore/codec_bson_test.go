@@ -79,7 +79,7 @@ type everything struct {
 	Bs       []namedByte
 	Ss       namedSlice
 	Skipped  string `json:"-"`
-	Dash     string `json:"-,"`
+	Dash     string `bson:"-,"`
 	Tagged   string
 	hidden   string
 }
@@ -202,11 +202,28 @@ func TestBSONCodecDecodesWhatOthersWrote(t *testing.T) {
 	names := []string{"n", "u", "f", "s", "b", "t", "l", "m", "d", "p", "bytes", "id", "str", "N", "S", "unknown"}
 	values := []any{
 		nil, true, false, int32(5), int32(-5), int64(300), int64(math.MaxInt64), 1.0, 1.5, 1e300, math.NaN(), "text", "2020-01-01T00:00:00Z",
-		bson.DateTime(-1), bson.Timestamp{T: 1, I: 2}, bson.NewObjectID(), bson.Undefined{}, bson.MinKey{}, bson.MaxKey{},
-		bson.Binary{Data: []byte{1, 2}}, bson.Binary{Subtype: 2, Data: []byte{1, 2}}, bson.Binary{Subtype: 4, Data: make([]byte, 16)},
-		bson.Binary{Data: make([]byte, 17)}, bson.Regex{Pattern: "a", Options: "i"}, bson.JavaScript("x"), bson.Symbol("sym"), bson.Null{},
-		bson.CodeWithScope{Code: "x", Scope: bson.D{{Key: "a", Value: 1}}}, bson.DBPointer{DB: "x"}, bson.NewDecimal128(1, 2),
-		bson.A{}, bson.A{"a", "b"}, bson.A{1, nil}, bson.D{}, bson.D{{Key: "a", Value: "x"}, {Key: "b", Value: nil}}, bson.D{{Key: "x", Value: int32(1)}},
+		bson.DateTime(-1),
+		bson.Timestamp{T: 1, I: 2},
+		bson.NewObjectID(),
+		bson.Undefined{},
+		bson.MinKey{},
+		bson.MaxKey{},
+		bson.Binary{Data: []byte{1, 2}},
+		bson.Binary{Subtype: 2, Data: []byte{1, 2}},
+		bson.Binary{Subtype: 4, Data: make([]byte, 16)},
+		bson.Binary{Data: make([]byte, 17)},
+		bson.Regex{Pattern: "a", Options: "i"},
+		bson.JavaScript("x"), bson.Symbol("sym"),
+		bson.Null{},
+		bson.CodeWithScope{Code: "x", Scope: bson.D{{Key: "a", Value: 1}}},
+		bson.DBPointer{DB: "x"},
+		bson.NewDecimal128(1, 2),
+		bson.A{},
+		bson.A{"a", "b"},
+		bson.A{1, nil},
+		bson.D{},
+		bson.D{{Key: "a", Value: "x"}, {Key: "b", Value: nil}},
+		bson.D{{Key: "x", Value: int32(1)}},
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		doc := bson.D{}
@@ -285,17 +302,41 @@ func TestBSONCodecLeavesTheUnusualToTheDriver(t *testing.T) {
 	t.Parallel()
 	name := "a name that ends nowhere\x00"
 	for _, v := range []any{
-		withInterface{V: map[string]any{"a": []any{1, "x", nil}}}, withInline{nestedInline{1}, 2}, withMinSize{5}, withNumber{"12"},
-		withURL{url.URL{Host: "example.org"}}, withObjectID{bson.NewObjectID()}, withRaw{bson.Raw{5, 0, 0, 0, 0}}, withArray{[2]int{1, 2}},
-		withIntKeys{map[int]string{3: "x"}}, withZeroer{zeroer{42}}, withZeroer{zeroer{1}}, withPointer{&zeroer{42}}, withPointer{},
-		withMarshaler{}, withTwice{1, 2}, withChan{}, withKeys{map[uuidKey]int{"a": 1}},
-		map[string]any{"a": 1}, map[string]string{name: "x"}, struct{ U uint64 }{math.MaxUint64}, bson.D{{Key: "a", Value: 1}}, bson.M{"x": 1},
+		withInterface{V: map[string]any{"a": []any{1, "x", nil}}},
+		withInline{nestedInline{1}, 2},
+		withMinSize{5},
+		withNumber{"12"},
+		withURL{url.URL{Host: "example.org"}},
+		withObjectID{bson.NewObjectID()},
+		withRaw{bson.Raw{5, 0, 0, 0, 0}},
+		withArray{[2]int{1, 2}},
+		withIntKeys{map[int]string{3: "x"}},
+		withZeroer{zeroer{42}},
+		withZeroer{zeroer{1}},
+		withPointer{&zeroer{42}},
+		withPointer{},
+		withMarshaler{},
+		withTwice{1, 2},
+		withChan{},
+		withKeys{map[uuidKey]int{"a": 1}},
+		map[string]any{"a": 1},
+		map[string]string{name: "x"},
+		struct{ U uint64 }{math.MaxUint64},
+		bson.D{{Key: "a", Value: 1}},
+		bson.M{"x": 1},
 		struct{ M map[string]int }{map[string]int{name: 1}},
 		// And some that are not unusual, by themselves.
-		withEmbedded{WithExported{1}, 2}, map[string]string{"a": "b"}, map[string]string(nil), map[namedString]nested{"x": {A: "y"}},
-		recursive{"a": {"b": nil}}, struct{}{}, nested{C: make([]nested, 300)},
+		withEmbedded{WithExported{1}, 2},
+		map[string]string{"a": "b"},
+		map[string]string(nil),
+		map[namedString]nested{"x": {A: "y"}},
+		recursive{"a": {"b": nil}},
+		struct{}{},
+		nested{C: make([]nested, 300)},
 		// Or no documents at all.
-		42, "text", []int{1}, time.Now(), (*nested)(nil), nil, make(chan int),
+		42, "text",
+		[]int{1},
+		time.Now(), (*nested)(nil), nil, make(chan int),
 	} {
 		codec := NewBSONCodec()
 		data, err := codec.Marshal(v)
@@ -424,9 +465,14 @@ func FuzzValidateBSON(f *testing.F) {
 	require.NoError(f, err)
 	f.Add(data)
 	all, err := bson.Marshal(bson.D{
-		{Key: "re", Value: bson.Regex{Pattern: "a", Options: "i"}}, {Key: "code", Value: bson.CodeWithScope{Code: "x", Scope: bson.D{}}},
-		{Key: "dbp", Value: bson.DBPointer{DB: "x"}}, {Key: "dec", Value: bson.NewDecimal128(1, 2)}, {Key: "bin", Value: bson.Binary{Subtype: 2, Data: []byte{1}}},
-		{Key: "sym", Value: bson.Symbol("s")}, {Key: "min", Value: bson.MinKey{}}, {Key: "ts", Value: bson.Timestamp{T: 1}},
+		{Key: "re", Value: bson.Regex{Pattern: "a", Options: "i"}},
+		{Key: "code", Value: bson.CodeWithScope{Code: "x", Scope: bson.D{}}},
+		{Key: "dbp", Value: bson.DBPointer{DB: "x"}},
+		{Key: "dec", Value: bson.NewDecimal128(1, 2)},
+		{Key: "bin", Value: bson.Binary{Subtype: 2, Data: []byte{1}}},
+		{Key: "sym", Value: bson.Symbol("s")},
+		{Key: "min", Value: bson.MinKey{}},
+		{Key: "ts", Value: bson.Timestamp{T: 1}},
 	})
 	require.NoError(f, err)
 	f.Add(all)

@@ -22,7 +22,7 @@ func TestStreamID(t *testing.T) {
 		"order-7f3c": {"order", "7f3c"}, "order-7-3": {"order", "7-3"}, "order": {"order", ""}, "-x": {"", "x"}, "order-": {"order", ""},
 	} {
 		assert.Equal(t, want, [2]string{id.Category(), id.Key()})
-		assert.NoError(t, id.Validate())
+		require.NoError(t, id.Validate())
 	}
 	assert.Equal(t, eventstore.StreamID("order-7"), eventstore.NewStreamID("order", "7"))
 	for text, id := range map[string]eventstore.StreamID{
@@ -79,7 +79,7 @@ func TestNamesOfKinds(t *testing.T) {
 func TestErrorsSayWhatHappened(t *testing.T) {
 	t.Parallel()
 	conflict := &eventstore.ConflictError{Stream: "order-1", Expected: eventstore.Exact(3), Actual: 5}
-	assert.EqualError(t, conflict, `append to "order-1": version conflict: expected 3, the stream is at 5`)
+	require.EqualError(t, conflict, `append to "order-1": version conflict: expected 3, the stream is at 5`)
 	for _, c := range []struct {
 		err       error
 		kind      error
@@ -93,19 +93,19 @@ func TestErrorsSayWhatHappened(t *testing.T) {
 		{eventstore.NotWritten(context.Canceled), context.Canceled, false},
 	} {
 		wrapped := fmt.Errorf("more: %w", c.err)
-		assert.ErrorIs(t, wrapped, c.kind)
-		assert.ErrorIs(t, wrapped, eventstore.ErrNotWritten)
-		assert.NotErrorIs(t, wrapped, eventstore.ErrOutcomeUnknown)
+		require.ErrorIs(t, wrapped, c.kind)
+		require.ErrorIs(t, wrapped, eventstore.ErrNotWritten)
+		require.NotErrorIs(t, wrapped, eventstore.ErrOutcomeUnknown)
 		assert.Equal(t, wrapped, eventstore.NotWritten(wrapped), "marked once")
 		assert.Equal(t, c.retryable, eventstore.Retryable(wrapped))
 	}
 	unknown := eventstore.OutcomeUnknown(errors.New("connection lost"))
-	assert.EqualError(t, unknown, "connection lost (outcome unknown)")
+	require.EqualError(t, unknown, "connection lost (outcome unknown)")
 	assert.True(t, eventstore.Retryable(unknown))
 	assert.False(t, eventstore.Retryable(eventstore.OutcomeUnknown(context.DeadlineExceeded)))
 	assert.False(t, eventstore.Retryable(errors.New("other")))
-	assert.NoError(t, eventstore.NotWritten(nil))
-	assert.NoError(t, eventstore.OutcomeUnknown(nil))
+	require.NoError(t, eventstore.NotWritten(nil))
+	require.NoError(t, eventstore.OutcomeUnknown(nil))
 }
 
 func TestMetadataOfContexts(t *testing.T) {
@@ -241,7 +241,8 @@ func TestFollowValidatesAndBreaks(t *testing.T) {
 	events, err := eventstore.Collect(eventstore.Subscribe(t.Context(), store, eventstore.LogQuery{}))
 	require.ErrorIs(t, err, eventstore.ErrUnavailable)
 	require.Empty(t, events, "a batch that broke off is not yielded")
-	for range eventstore.Subscribe(t.Context(), store, eventstore.LogQuery{Through: 2}) {
+	for _, err := range eventstore.Subscribe(t.Context(), store, eventstore.LogQuery{Through: 2}) {
+		require.ErrorIs(t, err, eventstore.ErrUnavailable)
 		break
 	}
 }

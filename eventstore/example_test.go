@@ -42,8 +42,7 @@ func ExampleAppend() {
 		return
 	}
 	_, err = eventstore.Append(ctx, store, "cart-1", eventstore.Exact(1), more...)
-	var conflict *eventstore.ConflictError
-	if errors.As(err, &conflict) {
+	if conflict, ok := errors.AsType[*eventstore.ConflictError](err); ok {
 		fmt.Println("conflict: the stream is at version", conflict.Actual)
 	}
 	// Output:

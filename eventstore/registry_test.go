@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/annals-es/annals/eventstore"
@@ -188,7 +187,7 @@ func TestRegistryNamesMistakesAllAtOnce(t *testing.T) {
 		"event type order.schema has schema version 0",
 		"event type order.oldest has schema version 1 and oldest version 2",
 	} {
-		assert.ErrorContains(t, err, text)
+		require.ErrorContains(t, err, text)
 	}
 	require.Panics(t, func() { eventstore.MustRegistry(eventstore.Type[int]("x")) })
 }

@@ -112,22 +112,23 @@ type Fault struct {
 	Probability float64
 }
 
-func (f Fault) validate() error {
+// mistake returns the field that makes no sense and what is wrong with it, or "".
+func (f Fault) mistake() string {
 	switch {
 	case f.Kind > UnknownNotWritten:
-		return fmt.Errorf("Kind is none: %s", f.Kind)
+		return fmt.Sprintf("Kind is none: %s", f.Kind)
 	case f.Delay < 0:
-		return fmt.Errorf("Delay is negative: %s", f.Delay)
+		return fmt.Sprintf("Delay is negative: %s", f.Delay)
 	case f.Events < 0:
-		return fmt.Errorf("Events is negative: %d", f.Events)
+		return fmt.Sprintf("Events is negative: %d", f.Events)
 	case f.Skip < 0:
-		return fmt.Errorf("Skip is negative: %d", f.Skip)
+		return fmt.Sprintf("Skip is negative: %d", f.Skip)
 	case f.Times < 0:
-		return fmt.Errorf("Times is negative: %d", f.Times)
+		return fmt.Sprintf("Times is negative: %d", f.Times)
 	case !(f.Probability >= 0 && f.Probability <= 1):
-		return fmt.Errorf("Probability is not between 0 and 1: %g", f.Probability)
+		return fmt.Sprintf("Probability is not between 0 and 1: %g", f.Probability)
 	}
-	return nil
+	return ""
 }
 
 // An Injection is a fault that was injected into a store.
@@ -145,8 +146,8 @@ type Injection struct {
 // to an operation, the one injected first hits it; those of kind Pass come on
 // top. It panics, naming the field, on a fault that makes no sense.
 func (s *Store) Inject(f Fault) *Injection {
-	if err := f.validate(); err != nil {
-		panic("simstore: Fault." + err.Error())
+	if m := f.mistake(); m != "" {
+		panic("simstore: Fault." + m)
 	}
 	return s.faults.add(f)
 }

@@ -337,7 +337,7 @@ func TestConfigAndFaultsAreValidated(t *testing.T) {
 		"Kind is none": {Kind: 99}, "Delay is negative": {Delay: -1}, "Events is negative": {Events: -1}, "Skip is negative": {Skip: -1},
 		"Times is negative": {Times: -1}, "Probability is not between 0 and 1": {Probability: 1.5},
 	} {
-		require.Contains(t, panicOf(func() { simstore.New(simstore.Config{Faults: []simstore.Fault{{}, f}}) }), "Config.Faults[1]: "+text)
+		require.Contains(t, panicOf(func() { simstore.New(simstore.Config{Faults: []simstore.Fault{{}, f}}) }), "Config.Faults[1]."+text)
 		s := fresh(t, simstore.Config{})
 		require.Contains(t, panicOf(func() { s.Inject(f) }), "Fault."+text)
 	}

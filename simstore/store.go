@@ -51,9 +51,9 @@ type Store struct {
 }
 
 var (
-	_ eventstore.EventStore      = (*Store)(nil)
-	_ eventstore.Streams         = (*Store)(nil)
-	_ projection.Backend         = (*Store)(nil)
+	_ eventstore.EventStore = (*Store)(nil)
+	_ eventstore.Streams    = (*Store)(nil)
+	_ projection.Backend    = (*Store)(nil)
 )
 
 // New returns an empty store. It panics, naming the field, on a configuration
@@ -73,9 +73,10 @@ func New(cfg Config) *Store {
 	s.log.delay = cfg.LogDelay
 	s.faults.seed = cfg.Seed
 	s.snapshots.store = s
+	s.models.codec = eventstore.NewBSONCodec()
 	for i, f := range cfg.Faults {
-		if err := f.validate(); err != nil {
-			panic(fmt.Sprintf("simstore: Config.Faults[%d]: %v", i, err))
+		if m := f.mistake(); m != "" {
+			panic(fmt.Sprintf("simstore: Config.Faults[%d].%s", i, m))
 		}
 		s.faults.add(f)
 	}

@@ -31,7 +31,9 @@ func atomicityTests() []test {
 				return part(s, eventstore.NoStream, f.event(1), f.event(2))
 			}
 			for _, parts := range [][]eventstore.StreamAppend{
-				{bad, good("order-a")}, {good("order-a"), bad}, {good("order-a"), bad, good("order-c")},
+				{bad, good("order-a")},
+				{good("order-a"), bad},
+				{good("order-a"), bad, good("order-c")},
 				{good("order-a"), part("order-b", eventstore.Exact(2)), good("order-c")},
 				{good("order-a"), part("order-d", eventstore.Exists)},
 			} {

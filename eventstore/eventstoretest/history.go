@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -454,8 +455,8 @@ func (c *checker) checkConflicts() {
 		if !errors.Is(a.Err, eventstore.ErrConflict) {
 			continue
 		}
-		var conflict *eventstore.ConflictError
-		if !errors.As(a.Err, &conflict) {
+		conflict, ok := errors.AsType[*eventstore.ConflictError](a.Err)
+		if !ok {
 			c.violate("%s conflicts with an error that is no *ConflictError: %w", a, a.Err)
 			continue
 		}
@@ -488,13 +489,14 @@ func (c *checker) checkReads() {
 
 // String names an attempt by its streams, expectations and first event.
 func (a *Attempt) String() string {
-	s := "append"
+	var s strings.Builder
+	s.WriteString("append")
 	for _, p := range a.Request.Streams {
 		if len(p.Events) == 0 {
-			s += fmt.Sprintf(" [check %q at %s]", p.Stream, p.Expected)
+			fmt.Fprintf(&s, " [check %q at %s]", p.Stream, p.Expected)
 			continue
 		}
-		s += fmt.Sprintf(" [%d events to %q at %s, first %s]", len(p.Events), p.Stream, p.Expected, p.Events[0].ID)
+		fmt.Fprintf(&s, " [%d events to %q at %s, first %s]", len(p.Events), p.Stream, p.Expected, p.Events[0].ID)
 	}
-	return s
+	return s.String()
 }

@@ -218,31 +218,34 @@ func testCloseEndsWaits(f *fixture) {
 // all others by a profiler label, which goroutines inherit.
 func testLeaks(f *fixture) {
 	label := fmt.Sprintf("%s %p", f.Name(), f)
-	pprof.Do(f.ctx(), pprof.Labels("eventstoretest", label), func(ctx context.Context) {
+	pprof.Do(f.ctx(), pprof.Labels("eventstoretest", label), func(labelledCtx context.Context) {
 		const rounds, tolerated = 20, 8
 		store := f.suite.start(f.T, f.suite.open)
 		use := func() {
-			ctx, cancel := context.WithCancel(ctx)
+			ctx, cancel := context.WithCancel(labelledCtx)
 			defer cancel()
 			_, err := eventstore.Append(ctx, store, "order-1", eventstore.Any, f.events(5)...)
 			f.ok("append", err)
 			for _, q := range []eventstore.StreamQuery{{}, {Direction: eventstore.Backward}} {
-				for range store.ReadStream(ctx, "order-1", q) {
+				for _, err := range store.ReadStream(ctx, "order-1", q) {
+					f.ok("read", err)
 					break
 				}
 			}
 			_, err = store.Wait(ctx, 0)
 			f.ok("wait", err)
-			for range store.ReadLog(ctx, eventstore.LogQuery{}) {
+			for _, err := range store.ReadLog(ctx, eventstore.LogQuery{}) {
+				f.ok("read the log", err)
 				break
 			}
-			for range eventstore.Subscribe(ctx, store, eventstore.LogQuery{}) {
+			for _, err := range eventstore.Subscribe(ctx, store, eventstore.LogQuery{}) {
+				f.ok("subscribe", err)
 				break
 			}
 			cancel()
 			_, _ = store.Wait(ctx, 1_000_000)
 			_, _ = eventstore.Append(ctx, store, "order-1", eventstore.Any, f.event(0))
-			short, cancelShort := context.WithTimeout(f.ctx(), time.Millisecond)
+			short, cancelShort := context.WithTimeout(labelledCtx, time.Millisecond)
 			defer cancelShort()
 			_, _ = store.Wait(short, 1_000_000)
 		}
@@ -255,7 +258,7 @@ func testLeaks(f *fixture) {
 		f.ok("close", store.Close())
 		for range f.suite.size(rounds, tolerated+4) {
 			store := f.suite.open(f.T)
-			_, err := eventstore.Append(f.ctx(), store, "order-1", eventstore.NoStream, f.event(0))
+			_, err := eventstore.Append(labelledCtx, store, "order-1", eventstore.NoStream, f.event(0))
 			f.ok("append", err)
 			f.ok("close", store.Close())
 		}
@@ -282,11 +285,11 @@ func labelled(label string) int {
 	var profile bytes.Buffer
 	_ = pprof.Lookup("goroutine").WriteTo(&profile, 1) // a buffer does not fail
 	total := -1
-	for _, entry := range strings.Split(profile.String(), "\n\n") {
+	for entry := range strings.SplitSeq(profile.String(), "\n\n") {
 		if !strings.Contains(entry, fmt.Sprintf("%q", label)) {
 			continue
 		}
-		for _, line := range strings.Split(entry, "\n") {
+		for line := range strings.SplitSeq(entry, "\n") {
 			n := 0
 			if _, err := fmt.Sscanf(line, "%d @ ", &n); err == nil {
 				total += n

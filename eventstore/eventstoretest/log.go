@@ -100,9 +100,8 @@ func testPositions(f *fixture) {
 
 func testLogRanges(f *fixture) {
 	const head = 8
-	last := f.append("order-1", eventstore.NoStream, f.events(5)...)
-	last = f.append("order-2", eventstore.NoStream, f.events(head-5)...)
-	f.await(last)
+	f.append("order-1", eventstore.NoStream, f.events(5)...)
+	f.await(f.append("order-2", eventstore.NoStream, f.events(head-5)...))
 	for after := range eventstore.Position(head + 3) {
 		for through := range eventstore.Position(head + 3) {
 			for _, limit := range []int{0, 1, 3, head, head + 1} {
@@ -132,10 +131,20 @@ func testFilters(f *fixture) {
 	}
 	all := f.log(last, eventstore.LogQuery{})
 	for _, filter := range []eventstore.Filter{
-		{}, {Types: types[:1]}, {Types: types[1:3]}, {Types: []eventstore.EventType{"unknown"}}, {Types: []eventstore.EventType{"place.*"}},
-		{Categories: []string{"order"}}, {Categories: []string{"order", "stock"}}, {Categories: []string{"Order"}}, {Categories: []string{"order-1"}},
-		{Categories: []string{""}}, {Categories: []string{"ord"}}, {Categories: []string{"order", "order"}},
-		{Types: types[:2], Categories: []string{"order", "orders"}}, {Types: []eventstore.EventType{"unknown"}, Categories: []string{"order"}},
+		{},
+		{Types: types[:1]},
+		{Types: types[1:3]},
+		{Types: []eventstore.EventType{"unknown"}},
+		{Types: []eventstore.EventType{"place.*"}},
+		{Categories: []string{"order"}},
+		{Categories: []string{"order", "stock"}},
+		{Categories: []string{"Order"}},
+		{Categories: []string{"order-1"}},
+		{Categories: []string{""}},
+		{Categories: []string{"ord"}},
+		{Categories: []string{"order", "order"}},
+		{Types: types[:2], Categories: []string{"order", "orders"}},
+		{Types: []eventstore.EventType{"unknown"}, Categories: []string{"order"}},
 		{Types: []eventstore.EventType{}, Categories: []string{}},
 	} {
 		for _, limit := range []int{0, 2} {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/annals-es/annals/eventstore"
 )
@@ -44,11 +45,11 @@ func (c *checker) checkOrder() {
 	c.addReads(&o)
 	o.addClock()
 	if cycle := o.cycle(); cycle != nil {
-		text := ""
-		for _, i := range cycle {
-			text += "\n\t" + o.instants[i].what
+		steps := make([]string, len(cycle))
+		for i, instant := range cycle {
+			steps[i] = o.instants[instant].what
 		}
-		c.violate("no order explains this; each of these must have preceded the next, and the last one the first:%s", text)
+		c.violate("no order explains this; each of these must have preceded the next, and the last one the first:\n\t%s", strings.Join(steps, "\n\t"))
 	}
 }
 
@@ -145,8 +146,7 @@ func (c *checker) addChecks(o *ordering) {
 func (c *checker) addConflicts(o *ordering) {
 	for k := range c.attempts {
 		a := &c.attempts[k]
-		var conflict *eventstore.ConflictError
-		if errors.As(a.Err, &conflict) {
+		if conflict, ok := errors.AsType[*eventstore.ConflictError](a.Err); ok {
 			what := fmt.Sprintf("refusal of %s, %q being at %d", a, conflict.Stream, conflict.Actual)
 			o.sees(o.add(instant{what: what, begin: a.Begin, end: a.End}), conflict.Stream, conflict.Actual)
 		}

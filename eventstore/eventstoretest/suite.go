@@ -60,9 +60,20 @@ func Run(t *testing.T, open func(t testing.TB) Store, options ...Option) {
 	// Leaks counts goroutines that it started, so it may run beside others; it is
 	// the first to keep it from being slowed down by them.
 	for _, a := range []area{
-		{"Lifecycle", lifecycleTests}, {"Append", appendTests}, {"Idempotence", idempotenceTests}, {"Atomicity", atomicityTests},
-		{"Read", readTests}, {"Log", logTests}, {"Wait", waitTests}, {"Event", eventTests}, {"Names", nameTests}, {"Limits", limitTests},
-		{"Streams", streamsTests}, {"Concurrency", concurrencyTests}, {"Random", randomTests}, {"Second", secondTests},
+		{"Lifecycle", lifecycleTests},
+		{"Append", appendTests},
+		{"Idempotence", idempotenceTests},
+		{"Atomicity", atomicityTests},
+		{"Read", readTests},
+		{"Log", logTests},
+		{"Wait", waitTests},
+		{"Event", eventTests},
+		{"Names", nameTests},
+		{"Limits", limitTests},
+		{"Streams", streamsTests},
+		{"Concurrency", concurrencyTests},
+		{"Random", randomTests},
+		{"Second", secondTests},
 	} {
 		t.Run(a.name, func(t *testing.T) {
 			for _, c := range a.tests() {
@@ -107,10 +118,10 @@ func (s *suite) size(local, remote int) int {
 func (s *suite) setup(t *testing.T) *fixture {
 	t.Helper()
 	f := &fixture{T: t, suite: s, Store: s.start(t, s.open)}
-	if f.Store.Streams == nil && !s.withoutStreams {
+	if f.Streams == nil && !s.withoutStreams {
 		t.Fatal("eventstoretest: Store.Streams is nil; set it, or declare WithoutStreams")
 	}
-	if f.Store.Streams != nil && s.withoutStreams {
+	if f.Streams != nil && s.withoutStreams {
 		t.Fatal("eventstoretest: Store.Streams is set, and WithoutStreams declared")
 	}
 	return f
