@@ -116,7 +116,11 @@ func saslStart(_ context.Context, r *request, out *reply) error {
 
 func (r *request) saslStart(db string, mechanism, payload, options bson.RawValue, out *reply) error {
 	name, _ := mechanism.StringValueOK()
-	if name != scramSHA256 {
+	switch name {
+	case scramSHA256:
+	case "SCRAM-SHA-1": // what drivers fall back to for users they know nothing about
+		return errAuthentication()
+	default:
 		return mongoerr.New(mongoerr.MechanismUnavailable, "Received authentication for mechanism %s which is not enabled", name)
 	}
 	server, err := scram.SHA256.NewServer(func(user string) (scram.StoredCredentials, error) {

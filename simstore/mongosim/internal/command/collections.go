@@ -131,6 +131,9 @@ func create(ctx context.Context, r *request, _ *reply) error {
 	if err := checkCreatable(ns); err != nil {
 		return err
 	}
+	if !value.IsMissing(r.field("viewOn")) {
+		return mongoerr.New(mongoerr.CommandNotSupported, "mongosim does not support views ('viewOn')")
+	}
 	var opts storage.CollectionOptions
 	for _, f := range r.fields[1:] {
 		if err := r.collectionOption(&opts, f); err != nil {

@@ -100,7 +100,7 @@ func New(cfg Config) (*Engine, error) {
 	}
 	users, err := newUsers(cfg.Users)
 	if err != nil {
-		return nil, fmt.Errorf("users: %w", err)
+		return nil, fmt.Errorf("Config.Users: %w", err)
 	}
 	cfg.Storage.Clock, cfg.Storage.Logger = cfg.Now, cfg.Logger
 	e := &Engine{

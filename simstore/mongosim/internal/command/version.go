@@ -30,17 +30,17 @@ func parseVersion(s string) (version, error) {
 	var n [3]int
 	parts := strings.Split(s, ".")
 	if len(parts) < 2 || len(parts) > 3 {
-		return version{}, fmt.Errorf("version %q is not of the form 8.0 or 4.4.6", s)
+		return version{}, fmt.Errorf("Config.Version %q is not of the form 8.0 or 4.4.6", s)
 	}
 	for i, p := range parts {
 		v, err := strconv.Atoi(p)
 		if err != nil || v < 0 {
-			return version{}, fmt.Errorf("version %q is not of the form 8.0 or 4.4.6", s)
+			return version{}, fmt.Errorf("Config.Version %q is not of the form 8.0 or 4.4.6", s)
 		}
 		n[i] = v
 	}
 	if _, ok := releases()[[2]int{n[0], n[1]}]; !ok {
-		return version{}, fmt.Errorf("version %q is not among 4.4, 5.0, 6.0, 7.0 and 8.0", s)
+		return version{}, fmt.Errorf("Config.Version %q is not among 4.4, 5.0, 6.0, 7.0 and 8.0", s)
 	}
 	return version{n[0], n[1], n[2]}, nil
 }
