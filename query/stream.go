@@ -12,6 +12,8 @@ type batch[T any] struct {
 	items    []T
 	err      error
 	panicked any
+	// last says that the stream is complete: without it, an end is an interruption.
+	last bool
 }
 
 // stream opens a cursor and yields its documents. What fits into the first
@@ -79,13 +81,18 @@ func streamAhead[T any](
 			yield(*new(T), wrap(b.err))
 			return
 		}
+		if b.last {
+			return
+		}
 	}
+	yield(*new(T), wrap(ctx.Err()))
 }
 
 // fetch sends batch after batch until the end, an error, or the context's end.
 func fetch[T any](ctx context.Context, cursor *mongo.Cursor, to chan<- batch[T]) {
 	for {
 		b, more := nextBatch[T](ctx, cursor)
+		b.last = !more
 		select {
 		case to <- b:
 		case <-ctx.Done():
