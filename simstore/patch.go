@@ -3,17 +3,19 @@ package simstore
 import (
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
+	"github.com/annals-es/annals/eventstore"
 	"github.com/annals-es/annals/projection"
 )
 
 // patch applies a patch to a document, nil for one that is missing.
-func patch(data []byte, p projection.Patch) ([]byte, error) {
+func patch(codec eventstore.Codec, data []byte, p projection.Patch) ([]byte, error) {
 	doc := map[string]any{}
 	if data != nil {
-		if err := documentCodec().Unmarshal(data, &doc); err != nil {
+		if err := codec.Unmarshal(data, &doc); err != nil {
 			return nil, err
 		}
 	}
@@ -35,7 +37,7 @@ func patch(data []byte, p projection.Patch) ([]byte, error) {
 			return nil, fmt.Errorf("push to %q: %w", path, err)
 		}
 	}
-	return documentCodec().Marshal(doc)
+	return codec.Marshal(doc)
 }
 
 // changeAt changes what is at a path, making the documents on the way.
@@ -124,9 +126,9 @@ func pushed(old any, ok bool, element any) (any, error) {
 	if !ok {
 		return []any{element}, nil
 	}
-	array, isArray := old.([]any)
-	if !isArray {
+	array := reflect.ValueOf(old)
+	if array.Kind() != reflect.Slice || array.Type().Elem().Kind() != reflect.Interface {
 		return nil, fmt.Errorf("%T is no array", old)
 	}
-	return append(slices.Clone(array), element), nil
+	return append(slices.Clone(array.Convert(reflect.TypeFor[[]any]()).Interface().([]any)), element), nil
 }

@@ -16,6 +16,7 @@ import (
 // readModels holds all documents. Data in it does not change: a write replaces
 // it.
 type readModels struct {
+	codec  eventstore.Codec
 	mu     sync.RWMutex
 	models map[string]*model
 }
@@ -221,14 +222,14 @@ func (s *Store) change(changes []projection.Change) error {
 }
 
 // after returns what a document is after a change.
-func (*readModels) after(c projection.Change, old []byte) ([]byte, error) {
+func (r *readModels) after(c projection.Change, old []byte) ([]byte, error) {
 	data := slices.Clone(c.Data)
 	if data == nil {
 		data = old
 	}
 	for _, u := range c.Updates {
 		var err error
-		if data, err = update(data, u); err != nil {
+		if data, err = r.update(data, u); err != nil {
 			return nil, err
 		}
 	}
@@ -238,15 +239,15 @@ func (*readModels) after(c projection.Change, old []byte) ([]byte, error) {
 	case len(data) > projection.MaxDocumentSize:
 		return nil, &eventstore.TooLargeError{What: "document", Size: len(data), Limit: projection.MaxDocumentSize}
 	}
-	return data, checkDocument(data)
+	return data, r.check(data)
 }
 
-// checkDocument refuses what MongoDB would.
-func checkDocument(data []byte) error {
+// check refuses what MongoDB would.
+func (r *readModels) check(data []byte) error {
 	var probe struct {
 		ID any `json:"_id"`
 	}
-	if err := documentCodec().Unmarshal(data, &probe); err != nil {
+	if err := r.codec.Unmarshal(data, &probe); err != nil {
 		return err
 	}
 	if probe.ID != nil {
@@ -255,15 +256,13 @@ func checkDocument(data []byte) error {
 	return nil
 }
 
-var documentCodec = sync.OnceValue(eventstore.NewBSONCodec)
-
 // update applies one partial update to a document.
-func update(data []byte, u any) ([]byte, error) {
+func (r *readModels) update(data []byte, u any) ([]byte, error) {
 	switch u := u.(type) {
 	case func([]byte) ([]byte, error):
 		return u(slices.Clone(data))
 	case projection.Patch:
-		return patch(data, u)
+		return patch(r.codec, data, u)
 	}
 	return nil, fmt.Errorf("an update of type %T is none; simstore takes a projection.Patch or a func([]byte) ([]byte, error)", u)
 }

@@ -30,7 +30,7 @@ func (s *Store) SaveRow(ctx context.Context, r projection.Row) (projection.Row, 
 	if r.Name == "" {
 		return projection.Row{}, invalidf("row's name", "is empty")
 	}
-	if err := documentCodec().Unmarshal(r.Data, &struct{}{}); err != nil {
+	if err := s.models.codec.Unmarshal(r.Data, &struct{}{}); err != nil {
 		return projection.Row{}, err
 	}
 	if err := s.begin(ctx, OpSaveRow, ""); err != nil {
