@@ -5,13 +5,17 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/annals-es/annals/eventstore"
 	"github.com/annals-es/annals/examples/orders/readmodel"
 	"github.com/annals-es/annals/examples/orders/shop"
 	"github.com/annals-es/annals/mongostore"
 	"github.com/annals-es/annals/mongostore/client"
+	"github.com/annals-es/annals/mongostore/metrics"
 	"github.com/annals-es/annals/simstore"
 	"github.com/annals-es/annals/simstore/mongosim"
 )
@@ -24,16 +28,24 @@ type backend struct {
 	close  func(context.Context) error
 }
 
+// options are those of a backend in MongoDB.
+type options struct {
+	// database is the name of the database. Empty stands for one of its own that
+	// is dropped when the backend is closed.
+	database   string
+	registerer prometheus.Registerer // of metrics; none when nil
+	logger     *slog.Logger
+}
+
 // openBackend opens the store that a flag names: "memory", or "mongodb" for the
 // server of MONGODB_URI, which is a simulated one in this process when the
-// variable is not set. An empty database is one of its own that is dropped when
-// the backend is closed.
-func openBackend(ctx context.Context, store, database string) (*backend, error) {
+// variable is not set.
+func openBackend(ctx context.Context, store string) (*backend, error) {
 	switch store {
 	case "memory":
 		return openMemory(), nil
 	case "mongodb":
-		return openMongoDB(ctx, database)
+		return openMongoDB(ctx, options{})
 	}
 	return nil, fmt.Errorf("-store is %q; it takes mongodb or memory", store)
 }
@@ -47,7 +59,7 @@ func openMemory() *backend {
 	}
 }
 
-func openMongoDB(ctx context.Context, database string) (b *backend, err error) {
+func openMongoDB(ctx context.Context, o options) (b *backend, err error) {
 	var undo []func(context.Context) error
 	closeAll := func(ctx context.Context) error {
 		var errs []error
@@ -67,16 +79,30 @@ func openMongoDB(ctx context.Context, database string) (b *backend, err error) {
 		return nil, err
 	}
 	undo = append(undo, stop)
+	cfg.Logger = o.logger
+	storeConfig := mongostore.Config{Database: o.database, WriteTimeout: cfg.WriteConcern.Timeout, Logger: o.logger}
+	var measured *metrics.Metrics
+	if o.registerer != nil {
+		if measured, err = metrics.New(o.registerer, metrics.Config{}); err != nil {
+			return nil, err
+		}
+		cfg.CommandMonitor = measured.CommandMonitor(nil)
+		storeConfig.Hooks = measured.Hooks()
+	}
 	c, err := client.Connect(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
 	undo = append(undo, c.Close)
+	if measured != nil {
+		measured.Watch(c)
+	}
+	database := o.database
 	if database == "" {
 		database = "orders_" + eventstore.NewEventID().String()
+		storeConfig.Database = database
 		undo = append(undo, func(ctx context.Context) error { return c.Mongo().Database(database).Drop(ctx) })
 	}
-	storeConfig := mongostore.Config{Database: database, WriteTimeout: cfg.WriteConcern.Timeout}
 	if err := mongostore.Migrate(ctx, c.Mongo(), storeConfig); err != nil {
 		return nil, err
 	}

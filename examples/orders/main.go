@@ -7,6 +7,10 @@
 // the same process. With MONGODB_URI set it runs on that server, in a database of
 // its own that is dropped at the end; with -store=memory on the store in memory.
 // The domain code is the same, and so is the output.
+//
+//	go run ./examples/orders serve -listen 127.0.0.1:8080
+//
+// serves the shop over HTTP: a page to look at, a JSON API, health and metrics.
 package main
 
 import (
@@ -17,13 +21,14 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/annals-es/annals/examples/orders/shop"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "orders:", err)
@@ -33,6 +38,9 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, w io.Writer) error {
+	if len(args) > 0 && args[0] == "serve" {
+		return serve(ctx, args[1:], w)
+	}
 	flags := flag.NewFlagSet("orders", flag.ContinueOnError)
 	store := flags.String("store", "mongodb", "where to keep everything: mongodb (simulated unless MONGODB_URI is set) or memory")
 	if err := flags.Parse(args); err != nil {
@@ -40,7 +48,7 @@ func run(ctx context.Context, args []string, w io.Writer) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	b, err := openBackend(ctx, *store, "")
+	b, err := openBackend(ctx, *store)
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync"
 
 	"github.com/annals-es/annals/aggregate"
 	"github.com/annals-es/annals/eventstore"
@@ -38,7 +37,7 @@ type Shop struct {
 	Articles *aggregate.Repository[*stock.Article, func(*stock.Article) error, stock.Event]
 	Models   readmodel.Models
 
-	runners []*projection.Runner
+	runners map[string]*projection.Runner
 }
 
 // New returns a shop on stores. Its projections run while Run does.
@@ -65,13 +64,13 @@ func New(stores Stores, logger *slog.Logger) (*Shop, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Shop{Events: stores.Events, Orders: orders, Articles: articles, Models: stores.Models}
+	s := &Shop{Events: stores.Events, Orders: orders, Articles: articles, Models: stores.Models, runners: map[string]*projection.Runner{}}
 	for _, p := range append(readmodel.Projections(s.Models), fulfilment.Projection(orders, articles)) {
 		r, err := projection.NewRunner(stores.Events, registry, stores.Checkpoints, p, projection.Config{Logger: logger})
 		if err != nil {
 			return nil, err
 		}
-		s.runners = append(s.runners, r)
+		s.runners[p.Name] = r
 	}
 	return s, nil
 }
@@ -80,17 +79,21 @@ func New(stores Stores, logger *slog.Logger) (*Shop, error) {
 func (s *Shop) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	errs := make([]error, len(s.runners))
-	var wg sync.WaitGroup
-	for i, r := range s.runners {
-		wg.Go(func() {
-			if errs[i] = r.Run(ctx); errs[i] != nil {
-				cancel()
+	errs := make(chan error, len(s.runners))
+	for _, r := range s.runners {
+		go func() {
+			err := r.Run(ctx)
+			if err != nil {
+				cancel() // the others need not go on without it
 			}
-		})
+			errs <- err
+		}()
 	}
-	wg.Wait()
-	return errors.Join(errs...)
+	var all error
+	for range s.runners {
+		all = errors.Join(all, <-errs)
+	}
+	return all
 }
 
 // WaitUntil waits until all projections have applied everything up to a position
@@ -102,4 +105,17 @@ func (s *Shop) WaitUntil(ctx context.Context, position eventstore.Position) erro
 		}
 	}
 	return nil
+}
+
+// Lags returns for each projection a function that tells how many positions it
+// is behind the log.
+func (s *Shop) Lags() map[string]func(context.Context) (int64, error) {
+	lags := map[string]func(context.Context) (int64, error){}
+	for name, r := range s.runners {
+		lags[name] = func(ctx context.Context) (int64, error) {
+			status, err := r.Status(ctx)
+			return status.Lag, err
+		}
+	}
+	return lags
 }
