@@ -245,7 +245,7 @@ func (s *flawedStore) append(req eventstore.AppendRequest) (eventstore.AppendRes
 	}
 	if s.count++; s.flaw == unrealConflict && s.count%30 == 0 && req.Streams[0].Expected != eventstore.Any {
 		p := req.Streams[0]
-		return eventstore.AppendResult{}, &eventstore.ConflictError{Stream: p.Stream, Expected: p.Expected, Actual: s.info(p.Stream).Head + 1}
+		return eventstore.AppendResult{}, &eventstore.ConflictError{Stream: p.Stream, Expected: p.Expected, Actual: s.info(p.Stream).Head + 50}
 	}
 	var res eventstore.AppendResult
 	for _, p := range req.Streams {
