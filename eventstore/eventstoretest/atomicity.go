@@ -129,24 +129,17 @@ func testWriteSkew(f *fixture) {
 
 // testOppositeOrders has writers name the same streams in opposite orders.
 func testOppositeOrders(f *fixture) {
+	const writers = 4
 	rounds := f.suite.size(100, 10)
-	f.within("appends to two streams in opposite orders", func() {
-		var wg sync.WaitGroup
-		for w := range 4 {
-			wg.Go(func() {
-				streams := []eventstore.StreamID{"order-a", "order-b"}
-				for i := range rounds {
-					first, second := streams[(w+i)%2], streams[(w+i+1)%2]
-					if _, err := f.Append(f.ctx(), request(part(first, eventstore.Any, f.event(i)), part(second, eventstore.Any, f.event(i)))); err != nil {
-						f.Errorf("append expecting anything of two streams: %v", err)
-						return
-					}
-				}
-			})
+	f.together("appends to two streams in opposite orders", writers, func(w int) error {
+		streams := []eventstore.StreamID{"order-a", "order-b"}
+		for i := range rounds {
+			first, second := streams[(w+i)%2], streams[(w+i+1)%2]
+			if _, err := f.Append(f.ctx(), request(part(first, eventstore.Any, f.event(i)), part(second, eventstore.Any, f.event(i)))); err != nil {
+				return err
+			}
 		}
-		wg.Wait()
+		return nil
 	})
-	if !f.Failed() {
-		f.logCount(4 * 2 * rounds)
-	}
+	f.logCount(writers * 2 * rounds)
 }

@@ -61,22 +61,18 @@ func expectHead(r *rand.Rand, head eventstore.Version) eventstore.ExpectedVersio
 func (f *fixture) contend(c contention) {
 	var history History
 	seeds := f.random()
-	var wg sync.WaitGroup
-	for range c.writers {
-		w := writer{contention: c, fixture: f, history: &history, rand: rand.New(rand.NewPCG(seeds.Uint64(), 0))}
-		wg.Go(func() {
-			for range c.appends {
-				if err := w.step(f.ctx()); err != nil {
-					f.Error(err)
-					return
-				}
+	writers := make([]writer, c.writers)
+	for i := range writers {
+		writers[i] = writer{contention: c, fixture: f, history: &history, rand: rand.New(rand.NewPCG(seeds.Uint64(), 0))}
+	}
+	f.together("writing", c.writers, func(i int) error {
+		for range c.appends {
+			if err := writers[i].step(f.ctx()); err != nil {
+				return err
 			}
-		})
-	}
-	f.within("writing", wg.Wait)
-	if f.Failed() {
-		return
-	}
+		}
+		return nil
+	})
 	f.ok("history", history.Check(f.ctx(), f))
 }
 

@@ -3,7 +3,9 @@ package eventstoretest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"reflect"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,22 +27,58 @@ func (f *fixture) ctx() context.Context {
 	return ctx
 }
 
-// within runs fn, and ends the test when it takes too long.
-func (f *fixture) within(what string, fn func()) {
+// within returns the error of fn, or ends the test when it takes too long. Fn
+// must leave it to the caller to fail the test: it may outlive it.
+func (f *fixture) within(what string, fn func() error) error {
 	f.Helper()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		fn()
-	}()
+	return f.withinTimes(1, what, fn)
+}
+
+func (f *fixture) withinTimes(times int, what string, fn func() error) error {
+	f.Helper()
+	done := make(chan error, 1)
+	go func() { done <- fn() }()
+	limit := time.Duration(times) * f.suite.patience
 	select {
-	case <-done:
-		if f.Failed() { // FailNow in fn ended only fn's goroutine
-			f.FailNow()
-		}
-	case <-time.After(f.suite.patience):
-		f.Fatalf("%s did not return within %s", what, f.suite.patience)
+	case err := <-done:
+		return err
+	case <-time.After(limit):
+		f.Fatalf("%s did not return within %s", what, limit)
+		return nil
 	}
+}
+
+// together runs fn n times at once, and ends the test if one of them fails or
+// hangs.
+func (f *fixture) together(what string, n int, fn func(i int) error) {
+	f.Helper()
+	err := f.withinTimes(8, what, func() error {
+		errs := make([]error, n)
+		var wg sync.WaitGroup
+		for i := range n {
+			wg.Go(func() { errs[i] = fn(i) })
+		}
+		wg.Wait()
+		return errors.Join(errs...)
+	})
+	f.ok(what, err)
+}
+
+// need returns an error unless err matches a kind.
+func need(what string, err, kind error) error {
+	if !errors.Is(err, kind) {
+		return fmt.Errorf("%s: got error %w instead of one that matches %q", what, orNone(err), kind)
+	}
+	return nil
+}
+
+var errNone = errors.New("none")
+
+func orNone(err error) error {
+	if err == nil {
+		return errNone
+	}
+	return err
 }
 
 // payload is what the suite's events hold.

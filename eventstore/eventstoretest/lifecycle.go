@@ -74,15 +74,8 @@ func testCancelledContext(f *fixture) {
 		want error
 	}{{cancelled, context.Canceled}, {late, context.DeadlineExceeded}} {
 		for what, op := range f.operations() {
-			f.within(what+" with a context that is done", func() {
-				err := op(c.ctx)
-				if !errors.Is(err, c.want) {
-					f.Errorf("%s with a context that is done: got error %v instead of %v", what, err, c.want)
-				}
-				if strings.HasPrefix(what, "Append") && !errors.Is(err, eventstore.ErrNotWritten) {
-					f.Errorf("%s with a context that was done before: error %v does not match ErrNotWritten", what, err)
-				}
-			})
+			what += " with a context that is done"
+			f.ended(what, f.within(what, func() error { return op(c.ctx) }), c.want)
 		}
 	}
 	if f.Failed() {
@@ -152,16 +145,12 @@ func testCancelledAppends(f *fixture) {
 		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
 			f.Fatalf("append whose context ended: %v", err)
 		}
-		f.within("an append after one that was cancelled", func() {
-			begin := time.Now()
-			if _, err := history.Append(f.ctx(), f, request(part(stream, eventstore.Any, f.event(i)))); err != nil {
-				f.Errorf("append after one that was cancelled: %v", err)
-			}
-			took = max(time.Since(begin), time.Microsecond)
-		})
-		if f.Failed() {
-			return
-		}
+		begin := time.Now()
+		f.ok("append after one that was cancelled", f.within("an append after one that was cancelled", func() error {
+			_, err := history.Append(f.ctx(), f, request(part(stream, eventstore.Any, f.event(i))))
+			return err
+		}))
+		took = max(time.Since(begin), time.Microsecond)
 	}
 	f.ok("history", history.Check(f.ctx(), f))
 }
@@ -178,15 +167,20 @@ func testClosed(f *fixture) {
 		return err
 	}
 	for what, op := range ops {
-		f.within(what+" of a closed store", func() {
-			err := op(f.ctx())
-			if !errors.Is(err, eventstore.ErrClosed) {
-				f.Errorf("%s of a closed store: got error %v instead of ErrClosed", what, err)
-			}
-			if strings.HasPrefix(what, "Append") && !errors.Is(err, eventstore.ErrNotWritten) {
-				f.Errorf("%s of a closed store: error %v does not match ErrNotWritten", what, err)
-			}
-		})
+		what += " of a closed store"
+		f.ended(what, f.within(what, func() error { return op(f.ctx()) }), eventstore.ErrClosed)
+	}
+}
+
+// ended marks the test as failed unless an operation failed with an error of a
+// kind, and, if it is an append, as not written.
+func (f *fixture) ended(what string, err, kind error) {
+	f.Helper()
+	if !errors.Is(err, kind) {
+		f.Errorf("%s: got error %v instead of %v", what, err, kind)
+	}
+	if strings.HasPrefix(what, "Append") && !errors.Is(err, eventstore.ErrNotWritten) {
+		f.Errorf("%s: error %v does not match ErrNotWritten", what, err)
 	}
 }
 
@@ -205,13 +199,10 @@ func testCloseEndsWaits(f *fixture) {
 		<-began
 	}
 	f.ok("close", f.Close())
-	f.within("Wait of a store that was closed", func() {
-		for range waiters {
-			if err := <-done; !errors.Is(err, eventstore.ErrClosed) {
-				f.Errorf("Wait of a store that was closed: got error %v instead of ErrClosed", err)
-			}
-		}
-	})
+	for range waiters {
+		const what = "Wait of a store that was closed"
+		f.ended(what, f.within(what, func() error { return <-done }), eventstore.ErrClosed)
+	}
 }
 
 // testLeaks counts the goroutines that a store has started. They are told from

@@ -1,8 +1,6 @@
 package eventstoretest
 
 import (
-	"sync"
-
 	"github.com/annals-es/annals/eventstore"
 )
 
@@ -52,7 +50,7 @@ func testSecondWaits(f *fixture) {
 		p, err := second.Await(f.ctx(), res.Token)
 		f.ok("await of another store's token", err)
 		f.same("position", p, eventstore.Position(i+1))
-		f.within("Wait for another store's append", func() { f.ok("wait", <-done) })
+		f.ok("wait", f.within("Wait for another store's append", func() error { return <-done }))
 	}
 }
 
@@ -60,25 +58,20 @@ func testSecondContends(f *fixture) {
 	second := f.suite.start(f.T, f.Second)
 	stores := []eventstore.EventStore{f, second}
 	var history History
-	var wg sync.WaitGroup
-	for w := range 6 {
-		wg.Go(func() {
-			store := stores[w%2]
-			for range f.suite.size(100, 20) {
-				events, err := history.ReadStream(f.ctx(), store, "order-1")
-				if err != nil {
-					f.Errorf("read: %v", err)
-					return
-				}
-				expected := eventstore.Exact(eventstore.Version(len(events)))
-				if _, err := history.Append(f.ctx(), store, request(part("order-1", expected, f.event(w)))); err != nil && !isKind(err, eventstore.ErrConflict) {
-					f.Errorf("append: %v", err)
-					return
-				}
+	f.together("writing", 6, func(w int) error {
+		store := stores[w%2]
+		for range f.suite.size(80, 20) {
+			events, err := history.ReadStream(f.ctx(), store, "order-1")
+			if err != nil {
+				return err
 			}
-		})
-	}
-	f.within("writing", wg.Wait)
+			expected := eventstore.Exact(eventstore.Version(len(events)))
+			if _, err := history.Append(f.ctx(), store, request(part("order-1", expected, f.event(w)))); err != nil && !isKind(err, eventstore.ErrConflict) {
+				return err
+			}
+		}
+		return nil
+	})
 	for _, store := range stores {
 		f.ok("history", history.Check(f.ctx(), store))
 	}

@@ -46,29 +46,30 @@ func waitTests() []test {
 				for range cap(heads) {
 					go func() {
 						head, err := f.Wait(f.ctx(), eventstore.Position(i))
-						heads <- head
 						errs <- err
+						heads <- head
 					}()
 				}
 				f.append("order-1", eventstore.Any, f.event(i))
-				f.within("Wait after an append", func() {
-					for range cap(heads) {
-						f.ok("wait", <-errs)
-						f.same("head", <-heads, eventstore.Position(i+1))
-					}
-				})
+				for range cap(heads) {
+					f.ok("wait", f.within("Wait after an append", func() error { return <-errs }))
+					f.same("head", <-heads, eventstore.Position(i+1))
+				}
 			}
 		}},
 		{"WaitBeyondTheHeadGoesOnWaiting", func(f *fixture) {
 			f.await(f.append("order-1", eventstore.NoStream, f.event(0)))
-			got := make(chan eventstore.Position, 1)
+			var head eventstore.Position
+			done := make(chan error, 1)
 			go func() {
-				head, _ := f.Wait(f.ctx(), 2)
-				got <- head
+				var err error
+				head, err = f.Wait(f.ctx(), 2)
+				done <- err
 			}()
 			f.await(f.append("order-1", eventstore.Any, f.event(1)))
 			f.append("order-1", eventstore.Any, f.event(2))
-			f.within("Wait", func() { f.same("head", <-got, eventstore.Position(3)) })
+			f.ok("wait", f.within("Wait", func() error { return <-done }))
+			f.same("head", head, eventstore.Position(3))
 		}},
 		{"CancellingEndsAWait", func(f *fixture) {
 			f.await(f.append("order-1", eventstore.NoStream, f.event(0)))
@@ -83,14 +84,12 @@ func waitTests() []test {
 				done := make(chan error, 1)
 				go func() { done <- wait(ctx) }()
 				cancel()
-				f.within(what+" after its context was cancelled", func() {
-					f.fails(what, context.Canceled, func() error { return <-done })
-				})
+				err := f.within(what+" after its context was cancelled", func() error { return <-done })
+				f.ok("cancelling", need(what, err, context.Canceled))
 				ctx, cancel = context.WithTimeout(f.ctx(), 5*time.Millisecond)
-				f.within(what+" after its deadline", func() {
-					f.fails(what, context.DeadlineExceeded, func() error { return wait(ctx) })
-				})
+				err = f.within(what+" after its deadline", func() error { return wait(ctx) })
 				cancel()
+				f.ok("a deadline", need(what, err, context.DeadlineExceeded))
 			}
 		}},
 		{"SubscribeCatchesUpAndGoesOn", testSubscribe},
@@ -106,12 +105,13 @@ func waitTests() []test {
 				{eventstore.LogQuery{Through: 4, Filter: eventstore.Filter{Types: []eventstore.EventType{"unknown"}}}, nil},
 			} {
 				var got []eventstore.Position
-				f.within("Subscribe with an end", func() {
-					for e, err := range eventstore.Subscribe(f.ctx(), f, c.q) {
-						f.ok("subscribe", err)
+				f.ok("subscribe", f.within("Subscribe with an end", func() error {
+					events, err := eventstore.Collect(eventstore.Subscribe(f.ctx(), f, c.q))
+					for _, e := range events {
 						got = append(got, e.Position)
 					}
-				})
+					return err
+				}))
 				f.same(fmt.Sprintf("positions for %+v", c.q), got, c.want)
 			}
 		}},
@@ -136,15 +136,12 @@ func testSubscribe(f *fixture) {
 	}()
 	next := func(want eventstore.Position) {
 		f.Helper()
-		f.within("the next event of a subscription", func() {
-			e, ok := <-got
-			if !ok || e.Position != want {
-				f.Errorf("the subscription gave position %d (open: %t) instead of %d", e.Position, ok, want)
+		f.ok("subscription", f.within("the next event of a subscription", func() error {
+			if e, ok := <-got; !ok || e.Position != want {
+				return fmt.Errorf("it gave position %d (open: %t) instead of %d", e.Position, ok, want)
 			}
-		})
-		if f.Failed() {
-			f.FailNow()
-		}
+			return nil
+		}))
 	}
 	for p := eventstore.Position(3); p <= before; p++ {
 		next(p)
@@ -160,10 +157,12 @@ func testSubscribe(f *fixture) {
 		next(position)
 	}
 	cancel()
-	f.within("the end of a cancelled subscription", func() {
-		for range got { //nolint:revive // drained
+	f.ok("subscription", f.within("the end of a cancelled subscription", func() error {
+		if e, ok := <-got; ok {
+			return fmt.Errorf("it gave position %d, which nobody had appended", e.Position)
 		}
-	})
+		return nil
+	}))
 }
 
 func testFollow(f *fixture) {
