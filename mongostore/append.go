@@ -35,6 +35,9 @@ func (s *Store) Append(ctx context.Context, req eventstore.AppendRequest) (event
 		return eventstore.AppendResult{}, err
 	}
 	res, err := s.append(ctx, req)
+	if errors.Is(err, eventstore.ErrNotWritten) && s.reauthenticated(ctx, err) {
+		res, err = s.append(ctx, req)
+	}
 	if hook := s.cfg.Hooks.Append; hook != nil {
 		hook(AppendStats{Streams: len(req.Streams), Events: countEvents(req), Duration: time.Since(start), Duplicate: res.Duplicate, Err: err})
 	}
@@ -49,6 +52,8 @@ func countEvents(req eventstore.AppendRequest) (n int) {
 }
 
 func (s *Store) append(ctx context.Context, req eventstore.AppendRequest) (eventstore.AppendResult, error) {
+	s = s.enter(ctx)
+	defer s.leave()
 	a, err := s.newAppend(req)
 	switch {
 	case err != nil:
@@ -184,9 +189,10 @@ func documentID(doc bson.Raw) bson.ObjectID {
 // new head when somebody else was quicker and the expectation allows it.
 func (s *Store) appendGrouped(ctx context.Context, a *pending) (eventstore.AppendResult, error) {
 	placed := s.placeByMemory(a)
+	giveUp := time.Now().Add(s.cfg.WriteTimeout)
 	for attempt := 0; ; attempt++ {
 		if !placed {
-			res, done, err := s.settle(ctx, a)
+			res, done, err := s.settleRetrying(ctx, a, giveUp)
 			if err != nil {
 				return eventstore.AppendResult{}, s.appendFailed(ctx, a, err)
 			}
@@ -208,6 +214,20 @@ func (s *Store) appendGrouped(ctx context.Context, a *pending) (eventstore.Appen
 			return eventstore.AppendResult{}, s.appendFailed(ctx, a, ctx.Err())
 		}
 		a.done = make(chan struct{})
+	}
+}
+
+// settleRetrying is settle, made again while the server cannot be asked.
+func (s *Store) settleRetrying(ctx context.Context, a *pending, giveUp time.Time) (eventstore.AppendResult, bool, error) {
+	for attempt := 0; ; attempt++ {
+		res, done, err := s.settle(ctx, a)
+		if err == nil || ofContract(err) || !isRetryable(err) || time.Now().After(giveUp) || s.closed.Load() {
+			return res, done, err
+		}
+		s.retried("append")(err)
+		if !pause(ctx, attempt, 500*time.Millisecond) {
+			return res, false, ctx.Err()
+		}
 	}
 }
 
@@ -252,6 +272,8 @@ func (s *Store) appendAlone(ctx context.Context, a *pending) (eventstore.AppendR
 	s.work.Go(func() {
 		defer cancel()
 		defer stop()
+		s := s.enter(run) // the caller may leave before
+		defer s.leave()
 		res, err := s.transactAppend(run, a)
 		done <- answer{res, err}
 	})

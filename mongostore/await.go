@@ -19,11 +19,16 @@ func (s *Store) Head(ctx context.Context) (eventstore.Position, error) {
 	}
 	s.follow.start()
 	head, err := s.readHead(ctx)
+	if s.reauthenticated(ctx, err) {
+		head, err = s.readHead(ctx)
+	}
 	return head, s.failed(ctx, "read the log's head", err)
 }
 
 // readHead asks for the head. It never returns less than this store has seen.
 func (s *Store) readHead(ctx context.Context) (eventstore.Position, error) {
+	s = s.enter(mongo.NewSessionContext(ctx, nil))
+	defer s.leave()
 	ctx, done, err := s.reading(mongo.NewSessionContext(ctx, nil))
 	if err != nil {
 		return 0, err
@@ -142,6 +147,8 @@ func (s *Store) checkExists(ctx context.Context, t token) error {
 	if t.until.IsZero() {
 		return nil // of a transaction that may not have been committed yet
 	}
+	s = s.enter(mongo.NewSessionContext(ctx, nil))
+	defer s.leave()
 	ctx, done, err := s.reading(mongo.NewSessionContext(ctx, nil))
 	if err != nil {
 		return err
@@ -162,6 +169,8 @@ const searchWindow = 16
 // where they should be backwards: to the begin of that stretch, or to that of the
 // log when all is set.
 func (s *Store) searchLog(ctx context.Context, t token, head eventstore.Position, all bool) (eventstore.Position, bool, error) {
+	s = s.enter(mongo.NewSessionContext(ctx, nil))
+	defer s.leave()
 	ctx, done, err := s.reading(mongo.NewSessionContext(ctx, nil))
 	if err != nil {
 		return 0, false, err
@@ -199,53 +208,36 @@ func (s *Store) searchLog(ctx context.Context, t token, head eventstore.Position
 	return 0, false, nil
 }
 
-// firstMarked returns the position of the first document whose mark is not before
-// t, or of the last one.
+// firstMarked returns the position of the first document whose mark is after t, or
+// head. A commit may be spread over several documents of the same mark.
 func (s *Store) firstMarked(ctx context.Context, t bson.Timestamp, head eventstore.Position) (eventstore.Position, error) {
-	// low's document is before t, high's is not, or is the last.
+	// low is in a document that is not after t; high's document is, or is the
+	// last.
 	low, high := eventstore.Position(0), head
 	for step := eventstore.Position(1); low == 0 && step < head; step *= 4 {
 		first, mark, err := s.markAt(ctx, head-step)
 		if err != nil {
 			return 0, err
 		}
-		if packTime(mark) < packTime(t) {
-			low = first
+		if packTime(mark) <= packTime(t) {
+			low = head - step
 		} else {
 			high = first
 		}
 	}
 	for high-low > 1 {
-		first, mark, err := s.markAt(ctx, low+(high-low)/2)
+		middle := low + (high-low)/2
+		first, mark, err := s.markAt(ctx, middle)
 		if err != nil {
 			return 0, err
 		}
-		switch {
-		case packTime(mark) >= packTime(t):
-			high = first
-		case first == low:
-			// All between the middle and low belongs to low's document.
-			next, err := s.firstAfter(ctx, low, high)
-			return next, err
-		default:
-			low = first
+		if packTime(mark) <= packTime(t) {
+			low = middle
+		} else {
+			high = max(first, low+1)
 		}
 	}
 	return high, nil
-}
-
-// firstAfter returns the first document behind that at low whose position is at
-// most high.
-func (s *Store) firstAfter(ctx context.Context, low, high eventstore.Position) (eventstore.Position, error) {
-	var doc struct {
-		First eventstore.Position `bson:"_id"`
-	}
-	err := s.log.FindOne(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$gt", Value: int64(low)}}}},
-		options.FindOne().SetSort(bson.D{{Key: "_id", Value: 1}}).SetProjection(bson.D{{Key: "_id", Value: 1}})).Decode(&doc)
-	if errors.Is(err, mongo.ErrNoDocuments) {
-		return high, nil
-	}
-	return min(doc.First, high), err
 }
 
 // markAt returns the begin and mark of the document that holds a position.

@@ -1,6 +1,7 @@
 package mongostore
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"time"
@@ -46,6 +47,12 @@ type Config struct {
 	// RecentEntries is the number of the log's last entries kept in memory;
 	// 16,384 by default. Readers close to the head find them there.
 	RecentEntries int
+
+	// Reauthenticate is called when the server has refused the credentials, and
+	// returns nil when new ones have been got and the store was moved to a client
+	// that has them, as client.Client.Refresh does: the operation is made again
+	// then. It fails at once when this is nil. See [Store.Rebind].
+	Reauthenticate func(context.Context) error
 
 	// Logger receives what an operator should know; nothing by default.
 	Logger *slog.Logger

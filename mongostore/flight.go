@@ -21,6 +21,8 @@ func (s *Store) flyInserts(group []*pending) {
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(s.life, s.cfg.WriteTimeout)
 	defer cancel()
+	s = s.enter(ctx)
+	defer s.leave()
 	left := group
 	var err error
 	for attempt := 0; len(left) > 0; attempt++ {
@@ -116,6 +118,8 @@ func (s *Store) flyTransaction(group []*pending) {
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(s.life, s.cfg.WriteTimeout)
 	defer cancel()
+	s = s.enter(ctx)
+	defer s.leave()
 	events := 0
 	for _, a := range group {
 		events += a.events

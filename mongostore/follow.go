@@ -30,13 +30,45 @@ const (
 // until the store is closed: by writing the log while it holds the sequencer's
 // lease, else by watching it.
 type follower struct {
-	store *Store
+	store *Store // in a turn, as bound to the turn's client
 	owner string
 	once  sync.Once
+
+	mu      sync.Mutex
+	endTurn context.CancelFunc
 }
 
 func newFollower(s *Store) *follower {
 	return &follower{store: s, owner: eventstore.NewEventID().String()}
+}
+
+// restart makes the follower go on with the client of the moment.
+func (f *follower) restart() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.endTurn != nil {
+		f.endTurn()
+	}
+}
+
+// onPresentClient makes a turn on the client of the moment. That it is ended by
+// restart is no error.
+func (f *follower) onPresentClient(ctx context.Context) error {
+	turn, end := context.WithCancel(ctx)
+	defer end()
+	f.mu.Lock()
+	f.endTurn = end
+	f.mu.Unlock()
+	s := f.store.enter(turn) // after endTurn: a Rebind in between ends the turn
+	defer s.leave()
+	err := (&follower{store: s, owner: f.owner}).turn(turn)
+	if turn.Err() != nil {
+		return nil
+	}
+	if s.reauthenticated(ctx, err) {
+		return nil
+	}
+	return err
 }
 
 // start makes the follower run; it may be called any number of times.
@@ -51,7 +83,7 @@ func (f *follower) start() {
 func (f *follower) run(ctx context.Context) {
 	for attempt := 0; ctx.Err() == nil; {
 		started := time.Now()
-		err := f.turn(ctx)
+		err := f.onPresentClient(ctx)
 		if ctx.Err() != nil {
 			return
 		}

@@ -18,15 +18,12 @@ import (
 // Leases is a [projection.LeaseStore] on MongoDB. Time is the server's; after an
 // election it is another server's, so a lease may end earlier or later by the
 // difference of their clocks. Fencing tokens are what excludes a former holder.
-type Leases struct {
-	coll *mongo.Collection
-	fail func(ctx context.Context, op string, err error) error
-}
+type Leases struct{ store *Store }
 
 var _ projection.LeaseStore = (*Leases)(nil)
 
 // Leases returns the store's leases.
-func (s *Store) Leases() *Leases { return &Leases{coll: s.leases, fail: s.failed} }
+func (s *Store) Leases() *Leases { return &Leases{store: s} }
 
 type leaseRecord struct {
 	Name    string    `bson:"_id"`
@@ -44,6 +41,8 @@ func (r leaseRecord) lease() projection.Lease {
 
 // AcquireLease implements [projection.LeaseStore].
 func (l *Leases) AcquireLease(ctx context.Context, name, owner string, ttl time.Duration) (projection.Lease, error) {
+	s := l.store.enter(ctx)
+	defer s.leave()
 	switch {
 	case name == "":
 		return projection.Lease{}, &eventstore.InvalidError{What: "lease name", Reason: "is empty"}
@@ -82,13 +81,13 @@ func (l *Leases) AcquireLease(ctx context.Context, name, owner string, ttl time.
 	}
 	for {
 		var r leaseRecord
-		err := l.coll.FindOneAndUpdate(ctx, bson.D{{Key: "_id", Value: name}}, pipeline,
+		err := s.leases.FindOneAndUpdate(ctx, bson.D{{Key: "_id", Value: name}}, pipeline,
 			options.FindOneAndUpdate().SetUpsert(true).SetReturnDocument(options.After)).Decode(&r)
 		switch {
 		case mongo.IsDuplicateKeyError(err) && ctx.Err() == nil:
 			continue // somebody else has inserted it first
 		case err != nil:
-			return projection.Lease{}, l.fail(ctx, op, err)
+			return projection.Lease{}, s.failed(ctx, op, err)
 		case !r.Held:
 			return projection.Lease{}, fmt.Errorf("%s: %w: %s until %s", op, projection.ErrLeaseHeld, r.Owner, r.Expires.UTC().Format(time.RFC3339))
 		}
@@ -99,25 +98,29 @@ func (l *Leases) AcquireLease(ctx context.Context, name, owner string, ttl time.
 // ReleaseLease implements [projection.LeaseStore]. The document stays, so that
 // fencing tokens go on from where they are.
 func (l *Leases) ReleaseLease(ctx context.Context, lease projection.Lease) error {
-	_, err := l.coll.UpdateOne(ctx,
+	s := l.store.enter(ctx)
+	defer s.leave()
+	_, err := s.leases.UpdateOne(ctx,
 		bson.D{{Key: "_id", Value: lease.Name}, {Key: "owner", Value: lease.Owner}, {Key: "fence", Value: lease.Fence}},
 		bson.D{{Key: "$set", Value: bson.D{{Key: "owner", Value: ""}, {Key: "expires", Value: time.UnixMilli(0)}}}})
-	return l.fail(ctx, fmt.Sprintf("release lease %q", lease.Name), err)
+	return s.failed(ctx, fmt.Sprintf("release lease %q", lease.Name), err)
 }
 
 // Leases implements [projection.LeaseStore].
 func (l *Leases) Leases(ctx context.Context, prefix string) ([]projection.Lease, error) {
+	s := l.store.enter(ctx)
+	defer s.leave()
 	filter := bson.D{{Key: "$expr", Value: bson.D{{Key: "$gt", Value: bson.A{"$expires", "$$NOW"}}}}}
 	if prefix != "" {
 		filter = append(filter, bson.E{Key: "_id", Value: bson.D{{Key: "$regex", Value: "^" + regexp.QuoteMeta(prefix)}}})
 	}
-	cur, err := l.coll.Find(ctx, filter, options.Find().SetSort(bson.D{{Key: "_id", Value: 1}}))
+	cur, err := s.leases.Find(ctx, filter, options.Find().SetSort(bson.D{{Key: "_id", Value: 1}}))
 	if err != nil {
-		return nil, l.fail(ctx, "list leases", err)
+		return nil, s.failed(ctx, "list leases", err)
 	}
 	var records []leaseRecord
 	if err := cur.All(ctx, &records); err != nil {
-		return nil, l.fail(ctx, "list leases", err)
+		return nil, s.failed(ctx, "list leases", err)
 	}
 	leases := make([]projection.Lease, len(records))
 	for i, r := range records {

@@ -66,7 +66,9 @@ func (d *logDoc) encode(at time.Time) bson.Raw {
 		b = closeDocument(b, entry)
 	}
 	b = closeDocument(b, array)
-	b = appendTimestampElement(b, "cluster_time", d.mark)
+	if !d.mark.IsZero() { // the server would replace it by the present time
+		b = appendTimestampElement(b, "cluster_time", d.mark)
+	}
 	if d.token != nil {
 		b = appendDocumentElement(b, "token", d.token)
 	}

@@ -36,6 +36,9 @@ func (s *Store) ReadStream(ctx context.Context, stream eventstore.StreamID, q ev
 		start := time.Now()
 		r := streamReading{store: s, stream: stream, query: q, yield: yield}
 		err := r.run(ctx)
+		if r.count == 0 && s.reauthenticated(ctx, err) {
+			err = r.run(ctx)
+		}
 		if r.left {
 			return
 		}
@@ -64,6 +67,8 @@ type streamReading struct {
 func (r *streamReading) run(ctx context.Context) error {
 	ctx, stop := r.store.bounded(ctx)
 	defer stop()
+	r.store = r.store.enter(ctx)
+	defer r.store.leave()
 	inTxn := inTransaction(ctx)
 	recordOf := func() (streamRecord, error) { return r.store.streamRecord(ctx, r.stream) }
 	if !inTxn {

@@ -161,6 +161,7 @@ func (r *logReading) hand(ctx context.Context, events []eventstore.Event) bool {
 // A logSource reads entries of the log and fetches their events.
 type logSource struct {
 	reading *logReading
+	store   *Store // on the client that the cursor belongs to
 	next    eventstore.Position // entries up to here were taken
 	through eventstore.Position
 	size    int // of the next fetch
@@ -206,8 +207,27 @@ func (src *logSource) close(ctx context.Context) {
 	}
 }
 
-// fetch returns the next events, none at the end.
+// fetch returns the next events, none at the end. Each call works on the client
+// of the moment: a long reading does not keep an old one in use.
 func (src *logSource) fetch(ctx context.Context) ([]eventstore.Event, error) {
+	s := src.reading.store.enter(ctx)
+	defer s.leave()
+	if s != src.store {
+		src.close(ctx)
+		src.store = s
+	}
+	events, err := src.fetchOn(ctx)
+	if src.reading.store.reauthenticated(ctx, err) {
+		src.close(ctx)
+		s := src.reading.store.enter(ctx)
+		defer s.leave()
+		src.store = s
+		return src.fetchOn(ctx)
+	}
+	return events, err
+}
+
+func (src *logSource) fetchOn(ctx context.Context) ([]eventstore.Event, error) {
 	size := src.size
 	if limit := src.reading.query.Limit; limit > 0 {
 		size = min(size, limit)
@@ -278,7 +298,7 @@ func (src *logSource) pick(entries []logEntry) {
 
 // open opens a cursor at the document that holds the next position.
 func (src *logSource) open(ctx context.Context) error {
-	s := src.reading.store
+	s := src.store
 	ctx, done, err := s.reading(ctx)
 	if err != nil {
 		return err
@@ -297,7 +317,7 @@ func (src *logSource) open(ctx context.Context) error {
 // load fetches wanted events and removes them from the list. When they turn
 // out to be large it returns the first of them only.
 func (src *logSource) load(ctx context.Context, wanted []wantedEvent) ([]eventstore.Event, error) {
-	s := src.reading.store
+	s := src.store
 	ids := make(bson.A, len(wanted))
 	at := make(map[bson.ObjectID]int, len(wanted))
 	for i := range wanted {

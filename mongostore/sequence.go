@@ -91,7 +91,7 @@ func (q *sequencer) load(ctx context.Context) error {
 	case err != nil:
 		return err
 	case eventstore.Position(r.Head) == q.head:
-		q.token = r.Token
+		q.token, q.mark = r.Token, r.Mark
 	}
 	q.noted = time.Now()
 	q.pending = nil

@@ -30,17 +30,54 @@ const (
 // Such a file is uploaded first and named in the snapshot's document then; the
 // one that was named before is removed last. A crash in between leaves a file
 // that nothing names, for [Snapshots.Sweep].
-type Snapshots struct {
+type Snapshots struct{ store *Store }
+
+var _ snapshot.Store = (*Snapshots)(nil)
+
+// Snapshots returns the store's snapshots.
+func (s *Store) Snapshots() *Snapshots { return &Snapshots{store: s} }
+
+// Load implements [snapshot.Store].
+func (s *Snapshots) Load(ctx context.Context, key snapshot.Key) (snap snapshot.Snapshot, err error) {
+	err = s.store.onPresentClient(ctx, func(on *Store) (err error) {
+		snap, err = on.snapshotting().load(ctx, key)
+		return err
+	})
+	return snap, err
+}
+
+// Save implements [snapshot.Store].
+func (s *Snapshots) Save(ctx context.Context, snap snapshot.Snapshot) error {
+	return s.store.onPresentClient(ctx, func(on *Store) error { return on.snapshotting().save(ctx, snap) })
+}
+
+// Delete implements [snapshot.Store].
+func (s *Snapshots) Delete(ctx context.Context, stream eventstore.StreamID) error {
+	return s.store.onPresentClient(ctx, func(on *Store) error { return on.snapshotting().delete(ctx, stream) })
+}
+
+// Sweep removes files that were left behind by a crash: those older than an hour,
+// by the server's clock, that no snapshot names. It returns how many it removed.
+// Run it now and then where snapshots are larger than a document.
+func (s *Snapshots) Sweep(ctx context.Context) (removed int, err error) {
+	err = s.store.onPresentClient(ctx, func(on *Store) error {
+		n, err := on.snapshotting().sweep(ctx)
+		removed += n
+		return err
+	})
+	return removed, err
+}
+
+// A snapshotting is one operation on snapshots. It has a bucket of its own: the
+// driver's has a buffer, which two uploads must not share.
+type snapshotting struct {
 	coll   *mongo.Collection
 	bucket *mongo.GridFSBucket
 	fail   func(ctx context.Context, op string, err error) error
 }
 
-var _ snapshot.Store = (*Snapshots)(nil)
-
-// Snapshots returns the store's snapshots.
-func (s *Store) Snapshots() *Snapshots {
-	return &Snapshots{
+func (s *Store) snapshotting() *snapshotting {
+	return &snapshotting{
 		coll:   s.snapshots,
 		bucket: s.db.GridFSBucket(options.GridFSBucket().SetName(s.snapshots.Name())),
 		fail:   s.failed,
@@ -62,8 +99,7 @@ func snapshotKey(k snapshot.Key) bson.D {
 	return bson.D{{Key: "stream_id", Value: k.Stream}, {Key: "schema", Value: int64(k.Schema)}}
 }
 
-// Load implements [snapshot.Store].
-func (s *Snapshots) Load(ctx context.Context, key snapshot.Key) (snapshot.Snapshot, error) {
+func (s *snapshotting) load(ctx context.Context, key snapshot.Key) (snapshot.Snapshot, error) {
 	op := fmt.Sprintf("load the snapshot of %q", key.Stream)
 	var missing *bson.ObjectID
 	for {
@@ -112,14 +148,13 @@ func isFileGone(err error) bool {
 	return errors.Is(err, mongo.ErrFileNotFound) || errors.Is(err, mongo.ErrMissingChunk) || errors.Is(err, mongo.ErrWrongSize)
 }
 
-func (s *Snapshots) download(ctx context.Context, id bson.ObjectID) ([]byte, error) {
+func (s *snapshotting) download(ctx context.Context, id bson.ObjectID) ([]byte, error) {
 	var buf bytes.Buffer
 	_, err := s.bucket.DownloadToStream(ctx, id, &buf)
 	return buf.Bytes(), err
 }
 
-// Save implements [snapshot.Store].
-func (s *Snapshots) Save(ctx context.Context, snap snapshot.Snapshot) error {
+func (s *snapshotting) save(ctx context.Context, snap snapshot.Snapshot) error {
 	op := fmt.Sprintf("save a snapshot of %q", snap.Stream)
 	if err := snap.Stream.Validate(); err != nil {
 		return err
@@ -162,7 +197,7 @@ func (s *Snapshots) Save(ctx context.Context, snap snapshot.Snapshot) error {
 
 // put writes a snapshot's document unless there is a newer one, and returns the
 // file that the document named before.
-func (s *Snapshots) put(ctx context.Context, snap snapshot.Snapshot, update bson.D) (replaced *bson.ObjectID, kept bool, err error) {
+func (s *snapshotting) put(ctx context.Context, snap snapshot.Snapshot, update bson.D) (replaced *bson.ObjectID, kept bool, err error) {
 	for attempt := 0; ; attempt++ {
 		var before snapshotRecord
 		err := s.coll.FindOneAndUpdate(ctx,
@@ -183,7 +218,7 @@ func (s *Snapshots) put(ctx context.Context, snap snapshot.Snapshot, update bson
 	}
 }
 
-func (s *Snapshots) remove(ctx context.Context, file *bson.ObjectID) {
+func (s *snapshotting) remove(ctx context.Context, file *bson.ObjectID) {
 	if file == nil {
 		return
 	}
@@ -192,8 +227,7 @@ func (s *Snapshots) remove(ctx context.Context, file *bson.ObjectID) {
 	_ = s.bucket.Delete(ctx, *file) // what stays is found by Sweep
 }
 
-// Delete implements [snapshot.Store].
-func (s *Snapshots) Delete(ctx context.Context, stream eventstore.StreamID) error {
+func (s *snapshotting) delete(ctx context.Context, stream eventstore.StreamID) error {
 	op := fmt.Sprintf("delete the snapshots of %q", stream)
 	cur, err := s.coll.Find(ctx, bson.D{{Key: "stream_id", Value: stream}}, options.Find().SetProjection(bson.D{{Key: "file", Value: 1}}))
 	if err != nil {
@@ -220,10 +254,7 @@ func (s *Snapshots) Delete(ctx context.Context, stream eventstore.StreamID) erro
 	return nil
 }
 
-// Sweep removes files that were left behind by a crash: those older than an hour,
-// by the server's clock, that no snapshot names. It returns how many it removed.
-// Run it now and then where snapshots are larger than a document.
-func (s *Snapshots) Sweep(ctx context.Context) (removed int, err error) {
+func (s *snapshotting) sweep(ctx context.Context) (removed int, err error) {
 	const op = "sweep snapshot files"
 	files := s.bucket.GetFilesCollection()
 	cur, err := files.Aggregate(ctx, mongo.Pipeline{

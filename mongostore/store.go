@@ -22,9 +22,14 @@ var (
 // A Store is an event store on MongoDB. [Open] makes one; it is safe for
 // concurrent use.
 type Store struct {
-	client *mongo.Client
+	*shared
+	*binding
+}
+
+// shared is what of a store is the same on every client.
+type shared struct {
+	bindings
 	cfg    Config
-	collections
 	heads  *heads
 	ids    *objectIDs
 	groups *grouper
@@ -47,7 +52,7 @@ type Store struct {
 // Open returns a store on a client that is connected, after checking that the
 // server is a replica set or sharded, is new enough, and holds what [Migrate]
 // makes. The client remains the caller's, to be disconnected after
-// [Store.Close].
+// [Store.Close]; [Store.Rebind] moves the store to another one.
 //
 // Errors: [eventstore.ErrInvalid] for a server or database that cannot be used,
 // with what to do about it; an [*Error] when the server could not be asked.
@@ -68,15 +73,14 @@ func Open(ctx context.Context, client *mongo.Client, cfg Config) (*Store, error)
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{
-		client:      client,
-		cfg:         cfg,
-		collections: c,
-		heads:       known,
-		ids:         ids,
-		tail:        newTail(cfg.RecentEntries),
-		logger:      cfg.Logger.With(slog.String("database", cfg.Database)),
-	}
+	s := (&shared{
+		cfg:    cfg,
+		heads:  known,
+		ids:    ids,
+		tail:   newTail(cfg.RecentEntries),
+		logger: cfg.Logger.With(slog.String("database", cfg.Database)),
+	}).bind(client, c)
+	s.current.Store(s)
 	s.life, s.end = context.WithCancel(context.WithoutCancel(ctx))
 	s.groups = newGrouper(s)
 	s.follow = newFollower(s)

@@ -16,7 +16,11 @@ func (s *Store) StreamInfo(ctx context.Context, stream eventstore.StreamID) (eve
 	if err := s.readyFor(ctx, stream); err != nil {
 		return eventstore.StreamInfo{}, err
 	}
-	st, err := s.state(ctx, stream)
+	var st streamState
+	err := s.onPresentClient(ctx, func(s *Store) (err error) {
+		st, err = s.state(ctx, stream)
+		return err
+	})
 	if err != nil {
 		return eventstore.StreamInfo{}, s.failed(ctx, fmt.Sprintf("ask for stream %q", stream), err)
 	}
@@ -25,6 +29,10 @@ func (s *Store) StreamInfo(ctx context.Context, stream eventstore.StreamID) (eve
 
 // Delete implements [eventstore.Streams].
 func (s *Store) Delete(ctx context.Context, stream eventstore.StreamID, expected eventstore.ExpectedVersion) error {
+	return s.onPresentClient(ctx, func(s *Store) error { return s.deleteStream(ctx, stream, expected) })
+}
+
+func (s *Store) deleteStream(ctx context.Context, stream eventstore.StreamID, expected eventstore.ExpectedVersion) error {
 	return s.change(ctx, "delete", stream, expected, func(ctx context.Context, st streamState) error {
 		switch {
 		case st.State == eventstore.Tombstoned:
@@ -53,6 +61,10 @@ func (s *Store) Delete(ctx context.Context, stream eventstore.StreamID, expected
 
 // Tombstone implements [eventstore.Streams].
 func (s *Store) Tombstone(ctx context.Context, stream eventstore.StreamID, expected eventstore.ExpectedVersion) error {
+	return s.onPresentClient(ctx, func(s *Store) error { return s.tombstoneStream(ctx, stream, expected) })
+}
+
+func (s *Store) tombstoneStream(ctx context.Context, stream eventstore.StreamID, expected eventstore.ExpectedVersion) error {
 	return s.change(ctx, "tombstone", stream, expected, func(ctx context.Context, st streamState) error {
 		if st.State == eventstore.Tombstoned {
 			return nil
@@ -75,6 +87,10 @@ func (s *Store) tombstone(ctx context.Context, st streamState) error {
 
 // Truncate implements [eventstore.Streams].
 func (s *Store) Truncate(ctx context.Context, stream eventstore.StreamID, before eventstore.Version) error {
+	return s.onPresentClient(ctx, func(s *Store) error { return s.truncateStream(ctx, stream, before) })
+}
+
+func (s *Store) truncateStream(ctx context.Context, stream eventstore.StreamID, before eventstore.Version) error {
 	return s.change(ctx, "truncate", stream, eventstore.Any, func(ctx context.Context, st streamState) error {
 		switch {
 		case st.State == eventstore.Tombstoned:
@@ -94,6 +110,10 @@ func (s *Store) Truncate(ctx context.Context, stream eventstore.StreamID, before
 // It is made in steps: when it fails, the stream is tombstoned or untouched, and
 // repeating it finishes what is left.
 func (s *Store) Erase(ctx context.Context, stream eventstore.StreamID) error {
+	return s.onPresentClient(ctx, func(s *Store) error { return s.eraseStream(ctx, stream) })
+}
+
+func (s *Store) eraseStream(ctx context.Context, stream eventstore.StreamID) error {
 	err := s.change(ctx, "erase", stream, eventstore.Any, func(ctx context.Context, st streamState) error {
 		if st.State == eventstore.Tombstoned {
 			return nil

@@ -58,6 +58,9 @@ func transact(ctx context.Context, sess *mongo.Session, retried func(error), fn 
 			return eventstore.NotWritten(wrap("start a transaction", err))
 		}
 		err := fn(mongo.NewSessionContext(ctx, sess))
+		if err == nil {
+			err = ctx.Err()
+		}
 		if err == nil && sess.TransactionRunning() {
 			err = commit(ctx, sess)
 			if err == nil {
@@ -90,10 +93,19 @@ func abort(ctx context.Context, sess *mongo.Session) {
 	_ = sess.AbortTransaction(ctx) // the server aborts what is left
 }
 
+// commitGrace is how long a commit may go on after its context has ended. One that
+// was cut off before it was sent would leave the transaction open, with its locks,
+// until the server's limit.
+const commitGrace = 2 * time.Second
+
 // commit repeats a commit of unknown outcome until it is known or ctx ends.
 func commit(ctx context.Context, sess *mongo.Session) error {
+	sending, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(commitGrace, cancel) })
+	defer stop()
 	for attempt := 0; ; attempt++ {
-		err := sess.CommitTransaction(ctx)
+		err := sess.CommitTransaction(sending)
 		if err == nil || !hasLabel(err, driver.UnknownTransactionCommitResult) || hasCode(err, 50) {
 			return err
 		}
