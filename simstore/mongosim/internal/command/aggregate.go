@@ -50,12 +50,34 @@ func aggregate(ctx context.Context, r *request, out *reply) error {
 	if op.explain {
 		return r.explainAggregate(ctx, op, "queryPlanner", out)
 	}
+	if r.session.autocommit {
+		if err := checkStagesInTransaction(op.stages); err != nil {
+			return err
+		}
+	}
 	if target, ok := op.pipe.Writes(); ok {
 		if err := r.checkPipelineWrite(target); err != nil {
 			return err
 		}
 	}
 	return r.runPipeline(ctx, op, out)
+}
+
+// checkStagesInTransaction refuses stages that no transaction may have.
+func checkStagesInTransaction(stages []bson.Raw) error {
+	for _, s := range stages {
+		for name := range value.Fields(s) {
+			switch name {
+			case "$out", "$merge", "$collStats", "$indexStats", "$changeStream", "$currentOp", "$listLocalSessions", "$listSessions", "$planCacheStats":
+				return errStageInTransaction(name)
+			}
+		}
+	}
+	return nil
+}
+
+func errStageInTransaction(name string) error {
+	return mongoerr.New(mongoerr.OperationNotSupportedInTransaction, "Operation not permitted in transaction :: caused by :: Aggregation stage %s cannot run within a multi-document transaction", name)
 }
 
 func (op *aggregateOp) pipelineNamespace() pipeline.Namespace {
@@ -122,9 +144,6 @@ func (r *request) parseAggregateOptions(op *aggregateOp) error {
 
 // checkPipelineWrite refuses $out and $merge where they may not write.
 func (r *request) checkPipelineWrite(target pipeline.Namespace) error {
-	if r.session.autocommit {
-		return mongoerr.New(mongoerr.OperationNotSupportedInTransaction, "$out and $merge cannot be used in a transaction")
-	}
 	if r.rc.is(levelLinearizable) {
 		return invalidOptions("$out and $merge cannot be used with a 'linearizable' read concern level")
 	}
@@ -218,7 +237,7 @@ func (r *request) openChangeStream(ctx context.Context, op *aggregateOp, stage b
 	r.changeStream = true
 	switch {
 	case r.session.autocommit:
-		return mongoerr.New(mongoerr.OperationNotSupportedInTransaction, "Operation not permitted in transaction :: caused by :: Aggregation stage $changeStream cannot run within a multi-document transaction")
+		return errStageInTransaction("$changeStream")
 	case r.rc.level != "" && r.rc.level != levelMajority:
 		return invalidOptions("$changeStream cannot run with a readConcern other than 'majority'. Current readConcern: %s", r.rc.level)
 	}

@@ -2,11 +2,14 @@ package command
 
 import (
 	"context"
+	"slices"
+	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/annals-es/annals/simstore/mongosim/internal/mongoerr"
 	"github.com/annals-es/annals/simstore/mongosim/internal/mql/match"
+	"github.com/annals-es/annals/simstore/mongosim/internal/storage"
 )
 
 var listDatabasesFields = []string{"nameOnly", "filter", "authorizedDatabases"}
@@ -26,7 +29,7 @@ func listDatabases(_ context.Context, r *request, out *reply) error {
 	}
 	var docs []bson.Raw
 	var total int64
-	for _, db := range r.e.store.Databases() {
+	for _, db := range r.e.databases() {
 		d := newReply()
 		d.string("name", db.Name)
 		if !nameOnly {
@@ -50,9 +53,22 @@ func listDatabases(_ context.Context, r *request, out *reply) error {
 	return nil
 }
 
+// databases lists the user's databases among those that every server has. What a real one keeps in these,
+// sessions and the oplog, is not stored as documents here.
+func (e *Engine) databases() []storage.DatabaseInfo {
+	list := e.store.Databases()
+	for _, name := range []string{"admin", "config", "local"} {
+		if !slices.ContainsFunc(list, func(d storage.DatabaseInfo) bool { return d.Name == name }) {
+			list = append(list, storage.DatabaseInfo{Name: name, Size: 4096})
+		}
+	}
+	slices.SortFunc(list, func(a, b storage.DatabaseInfo) int { return strings.Compare(a.Name, b.Name) })
+	return list
+}
+
 func dropDatabase(ctx context.Context, r *request, out *reply) error {
 	if n, ok := toLong(r.first()); !ok || n != 1 {
-		return mongoerr.New(5255100, "Have to pass 1 as 'dropDatabase' parameter")
+		return mongoerr.New(mongoerr.IllegalOperation, "have to pass 1 as db parameter")
 	}
 	switch r.db {
 	case "admin", "local", "config":

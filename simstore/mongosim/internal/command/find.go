@@ -218,6 +218,9 @@ func (r *request) parseFindQuery(op *findOp) error {
 	if op.query.Max, err = r.findDocument("max"); err != nil {
 		return err
 	}
+	if (op.query.Min != nil || op.query.Max != nil) && op.query.Hint.IsZero() {
+		return mongoerr.New(51173, "When using min()/max() a hint of which index to use must be provided")
+	}
 	if err := refuseCollation(r.field("collation")); err != nil {
 		return err
 	}

@@ -25,6 +25,9 @@ func createIndexes(ctx context.Context, r *request, out *reply) error {
 		return mongoerr.New(mongoerr.BadValue, "Must specify at least one index to create")
 	}
 	for _, s := range specs {
+		if value.IsMissing(value.Field(s, "name")) && !value.IsMissing(value.Field(s, "key")) {
+			return mongoerr.New(mongoerr.FailedToParse, "Error in specification %s :: caused by :: The 'name' field is a required property of an index specification", text(s))
+		}
 		if err := refuseCollation(value.Field(s, "collation")); err != nil {
 			return err
 		}

@@ -105,7 +105,7 @@ func (h *pipelineHost) IndexStats(_ context.Context, ns pipeline.Namespace) iter
 			out.string("host", h.r.conn.Host)
 			at := out.begin("accesses")
 			out.int64("ops", ix.Uses)
-			out.date("since", int64(ix.Since.T())*1000)
+			out.date("since", h.r.e.started.UnixMilli())
 			out.end(at)
 			out.document("spec", ix.Spec)
 			if !yield(out.doc(), nil) {

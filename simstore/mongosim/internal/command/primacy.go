@@ -29,12 +29,58 @@ func (p *primacy) begin(ctx context.Context) (_ context.Context, end func()) {
 	p.mu.Lock()
 	primary := p.ctx
 	p.mu.Unlock()
-	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(primary, func() { cancel(context.Cause(primary)) })
-	return ctx, func() {
-		stop()
-		cancel(nil)
+	both := &eitherContext{Context: ctx, other: primary}
+	return both, func() {
+		both.release()
 		p.running.RUnlock()
+	}
+}
+
+// An eitherContext ends with either of two contexts. Most operations never wait for that, so what
+// it takes is made when somebody asks.
+type eitherContext struct {
+	context.Context
+	other context.Context
+
+	mu     sync.Mutex
+	merged context.Context
+	cancel context.CancelCauseFunc
+	stop   func() bool
+}
+
+func (c *eitherContext) merge() context.Context {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.merged == nil {
+		c.merged, c.cancel = context.WithCancelCause(c.Context)
+		cancel, other := c.cancel, c.other
+		c.stop = context.AfterFunc(other, func() { cancel(context.Cause(other)) })
+	}
+	return c.merged
+}
+
+func (c *eitherContext) Done() <-chan struct{} { return c.merge().Done() }
+
+func (c *eitherContext) Err() error {
+	if err := c.Context.Err(); err != nil {
+		return err
+	}
+	if c.other.Err() != nil {
+		<-c.merge().Done() // so that its cause is the one to be seen
+		return context.Canceled
+	}
+	return nil
+}
+
+// Value finds the merged context for context.Cause, which asks by an unexported key.
+func (c *eitherContext) Value(key any) any { return c.merge().Value(key) }
+
+func (c *eitherContext) release() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cancel != nil {
+		c.stop()
+		c.cancel(nil)
 	}
 }
 

@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -65,6 +66,7 @@ type genericFields struct {
 // parseRequest splits the body into the command's own fields and the generic ones.
 func parseRequest(r *request) error {
 	first := true
+	r.fields = make([]field, 0, 8)
 	for key, v := range value.Fields(r.body) {
 		if first {
 			first = false
@@ -127,15 +129,34 @@ func parseRequest(r *request) error {
 	return nil
 }
 
-// checkDuplicates refuses a body that has a key twice. Bodies are short, but a client
-// may send one of any length, hence the map.
+// manyFields is how many fields are compared with one another rather than collected in a map.
+const manyFields = 24
+
+// checkDuplicates refuses a body that has a key twice.
 func (r *request) checkDuplicates() error {
-	seen := make(map[string]struct{}, 16)
+	var few [manyFields]string
+	var many map[string]struct{}
+	n := 0
 	for key := range value.Fields(r.body) {
-		if _, double := seen[key]; double {
+		double := false
+		switch {
+		case many != nil:
+			_, double = many[key]
+			many[key] = struct{}{}
+		case n < manyFields:
+			double = slices.Contains(few[:n], key)
+			few[n] = key
+		default:
+			many = make(map[string]struct{}, 2*manyFields)
+			for _, k := range few {
+				many[k] = struct{}{}
+			}
+			_, double = many[key]
+			many[key] = struct{}{}
+		}
+		if n++; double {
 			return mongoerr.New(mongoerr.FailedToParse, "Parsed command object contains duplicate top level key: %s", key)
 		}
-		seen[key] = struct{}{}
 	}
 	return nil
 }
