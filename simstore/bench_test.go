@@ -62,38 +62,39 @@ func BenchmarkAppend(b *testing.B) {
 }
 
 func benchmarkAppend[T any](b *testing.B, payload T) {
-	const writers, streams = 2, 10_000
+	const writers, streams, events = 2, 10_000, 400_000
 	registry, ctx := benchRegistry(), context.Background()
-	store := simstore.New(simstore.Config{})
-	defer store.Close()
 	names := make([]eventstore.StreamID, streams)
 	for i := range names {
 		names[i] = eventstore.NewStreamID("order", fmt.Sprint(i))
 	}
 	before := heapInUse()
-	b.ResetTimer()
 	b.ReportAllocs()
-	var wg sync.WaitGroup
-	for w := range writers {
-		wg.Go(func() {
-			for i := w; i < b.N; i += writers {
-				events, err := registry.Encode(payload)
-				if err != nil {
-					b.Error(err)
-					return
+	var store *simstore.Store
+	for b.Loop() {
+		store = simstore.New(simstore.Config{})
+		var wg sync.WaitGroup
+		for w := range writers {
+			wg.Go(func() {
+				for i := w; i < events; i += writers {
+					encoded, err := registry.Encode(payload)
+					if err != nil {
+						b.Error(err)
+						return
+					}
+					if _, err := eventstore.Append(ctx, store, names[i%streams], eventstore.Any, encoded...); err != nil {
+						b.Error(err)
+						return
+					}
 				}
-				if _, err := eventstore.Append(ctx, store, names[i%streams], eventstore.Any, events...); err != nil {
-					b.Error(err)
-					return
-				}
-			}
-		})
+			})
+		}
+		wg.Wait()
 	}
-	wg.Wait()
-	b.StopTimer()
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
-	b.ReportMetric(float64(heapInUse()-before)/float64(b.N), "stored-B/event")
+	b.ReportMetric(float64(b.N*events)/b.Elapsed().Seconds(), "events/s")
+	b.ReportMetric(float64(heapInUse()-before)/events, "stored-B/event")
 	runtime.KeepAlive(store)
+	_ = store.Close()
 }
 
 func heapInUse() int64 {

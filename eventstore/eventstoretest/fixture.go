@@ -66,19 +66,13 @@ func (f *fixture) together(what string, n int, fn func(i int) error) {
 
 // need returns an error unless err matches a kind.
 func need(what string, err, kind error) error {
-	if !errors.Is(err, kind) {
-		return fmt.Errorf("%s: got error %w instead of one that matches %q", what, orNone(err), kind)
+	switch {
+	case err == nil:
+		return fmt.Errorf("%s succeeded instead of failing with %q", what, kind.Error())
+	case !errors.Is(err, kind):
+		return fmt.Errorf("%s failed with %w instead of %q", what, err, kind.Error())
 	}
 	return nil
-}
-
-var errNone = errors.New("none")
-
-func orNone(err error) error {
-	if err == nil {
-		return errNone
-	}
-	return err
 }
 
 // payload is what the suite's events hold.
