@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -125,6 +126,10 @@ func cursorError(why string) error { return fmt.Errorf("%w: %s", ErrCursor, why)
 func (c *Cursors) open(token string, s scope, values int) (position, error) {
 	if len(token) > MaxCursorLength {
 		return position{}, cursorError("it is too long")
+	}
+	if strings.ContainsAny(token, "\r\n") {
+		// Package base64 skips line breaks: one cursor would have many spellings.
+		return position{}, cursorError("it is damaged")
 	}
 	raw, err := cursorEncoding.DecodeString(token)
 	if err != nil || len(raw) < cursorHead+5+signatureBytes {

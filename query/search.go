@@ -13,7 +13,7 @@ import (
 // A Facet is one column of a faceted search: how many documents there are for
 // each value of a field, or for each range of values.
 type Facet struct {
-	// Name is the facet's name in the result; it must not be "items" or "total".
+	// Name is the facet's name in the result.
 	Name string
 	// Field is the dotted path of the field.
 	Field string
@@ -100,17 +100,20 @@ func (f Find[T]) search(ctx context.Context, r SearchRequest) (page SearchPage[T
 		total = number(t, searchTotal)
 	}
 	page.Total = &total
-	for _, facet := range r.Facets {
-		if page.Facets[facet.Name], err = facetCounts(cursor.Current, facet); err != nil {
+	for i, facet := range r.Facets {
+		if page.Facets[facet.Name], err = facetCounts(cursor.Current, i, facet); err != nil {
 			return page, err
 		}
 	}
 	return page, nil
 }
 
-func facetCounts(doc bson.Raw, facet Facet) ([]FacetCount, error) {
+// branch is the name of a facet's pipeline: a name of our own never meets that of another branch.
+func branch(i int) string { return fmt.Sprintf("facet%d", i) }
+
+func facetCounts(doc bson.Raw, i int, facet Facet) ([]FacetCount, error) {
 	counts := []FacetCount{}
-	for _, d := range documents(doc, facet.Name) {
+	for _, d := range documents(doc, branch(i)) {
 		var c FacetCount
 		if err := bson.Unmarshal(d, &c); err != nil {
 			return nil, fmt.Errorf("facet %q: %w", facet.Name, err)
@@ -139,7 +142,7 @@ func (f Find[T]) searchPipeline(r SearchRequest) ([]bson.D, error) {
 	}
 	selected := make([]Filter, len(r.Facets))
 	for i, facet := range r.Facets {
-		if err := facet.check(); err != nil {
+		if err := facet.check(r.Facets[:i]); err != nil {
 			return nil, err
 		}
 		selected[i] = facet.Selected
@@ -152,7 +155,7 @@ func (f Find[T]) searchPipeline(r SearchRequest) ([]bson.D, error) {
 	for i, facet := range r.Facets {
 		others := make([]Filter, 0, len(selected))
 		others = append(append(others, selected[:i]...), selected[i+1:]...)
-		branches = append(branches, Branch{facet.Name, facet.pipeline(narrowed(And(others...)))})
+		branches = append(branches, Branch{branch(i), facet.pipeline(narrowed(And(others...)))})
 	}
 	return Match(f.filter).Facet(branches...).Build()
 }
@@ -180,12 +183,14 @@ func (f Find[T]) searchItems(r SearchRequest, chosen Filter) Pipeline {
 	return p
 }
 
-func (facet Facet) check() error {
-	if err := name.Key(facet.Name); err != nil {
-		return invalidf("search: facet: %v", err)
+func (facet Facet) check(earlier []Facet) error {
+	if facet.Name == "" {
+		return invalidf("search: a facet has no name")
 	}
-	if facet.Name == searchItems || facet.Name == searchTotal {
-		return invalidf("search: a facet can't be called %q", facet.Name)
+	for _, e := range earlier {
+		if e.Name == facet.Name {
+			return invalidf("search: facet %q is given twice", facet.Name)
+		}
 	}
 	if err := name.Path(facet.Field); err != nil {
 		return invalidf("search: facet %q: %v", facet.Name, err)
