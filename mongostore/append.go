@@ -262,27 +262,40 @@ func (s *Store) appendFailed(ctx context.Context, a *pending, err error) error {
 
 // appendAlone makes an append in a transaction of its own.
 func (s *Store) appendAlone(ctx context.Context, a *pending) (eventstore.AppendResult, error) {
+	return detached(ctx, s, eventstore.OutcomeUnknown, func(ctx context.Context) (eventstore.AppendResult, error) {
+		return s.transactAppend(ctx, a)
+	})
+}
+
+// detached runs fn to its end, whether its caller waits for that or not: a
+// transaction that is cut off may keep its locks. What a caller gets who does not
+// wait is the context's error, marked.
+func detached[T any](ctx context.Context, s *Store, mark func(error) error, fn func(context.Context) (T, error)) (T, error) {
 	type answer struct {
-		res eventstore.AppendResult
+		res T
 		err error
 	}
 	done := make(chan answer, 1)
 	run, cancel := context.WithTimeout(mongo.NewSessionContext(context.WithoutCancel(ctx), nil), s.cfg.WriteTimeout)
 	stop := context.AfterFunc(s.life, cancel)
-	s.work.Go(func() {
+	tracked := s.groups.track(func() {
 		defer cancel()
 		defer stop()
-		s := s.enter(run) // the caller may leave before
-		defer s.leave()
-		res, err := s.transactAppend(run, a)
+		res, err := fn(run)
 		done <- answer{res, err}
 	})
+	if !tracked {
+		stop()
+		cancel()
+		var none T
+		return none, eventstore.NotWritten(eventstore.ErrClosed)
+	}
 	select {
 	case r := <-done:
 		return r.res, r.err
 	case <-ctx.Done():
-		cancel()
-		return eventstore.AppendResult{}, eventstore.OutcomeUnknown(ctx.Err())
+		var none T
+		return none, mark(ctx.Err())
 	}
 }
 

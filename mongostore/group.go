@@ -93,6 +93,17 @@ func (g *grouper) close() {
 	g.queue = nil
 }
 
+// track runs fn in a goroutine that wait waits for, unless the grouper is closed.
+func (g *grouper) track(fn func()) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return false
+	}
+	g.flights.Go(fn)
+	return true
+}
+
 // wait returns when nothing is in flight.
 func (g *grouper) wait() { g.flights.Wait() }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
-	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/annals-es/annals/eventstore"
@@ -179,16 +178,17 @@ func (s *Store) change(ctx context.Context, op string, stream eventstore.StreamI
 	if inTransaction(ctx) {
 		return s.failed(ctx, op, within(ctx))
 	}
-	run, stop := s.bounded(mongo.NewSessionContext(ctx, nil))
-	defer stop()
-	sess, err := s.session()
-	if err != nil {
-		return s.failed(ctx, op, err)
-	}
-	defer sess.EndSession(context.WithoutCancel(ctx))
-	err = transact(run, sess, s.retried(op), within)
-	s.observe(sess)
-	return s.failed(ctx, op, err)
+	_, err := detached(ctx, s, func(err error) error { return err }, func(ctx context.Context) (struct{}, error) {
+		sess, err := s.session()
+		if err != nil {
+			return struct{}{}, s.failed(ctx, op, err)
+		}
+		defer sess.EndSession(context.WithoutCancel(ctx))
+		err = transact(ctx, sess, s.retried(op), within)
+		s.observe(sess)
+		return struct{}{}, s.failed(ctx, op, err)
+	})
+	return err
 }
 
 func (s *Store) setRecord(ctx context.Context, stream eventstore.StreamID, fields bson.D) error {

@@ -27,7 +27,9 @@ const abortTimeout = 5 * time.Second
 // fn is run again from the start when the transaction met another one or the
 // server was lost, until ctx ends: it must have no effects besides, and do
 // nothing concurrently on its context. Set a deadline on ctx; a server ends a
-// transaction after a minute in any case.
+// transaction after a minute in any case. The context that fn gets ends up to a
+// second after ctx, so that no operation is cut off while it is under way; nothing
+// is committed then.
 //
 // An error of fn is returned as it is, after an abort. When the commit's outcome
 // cannot be found out the error matches [eventstore.ErrOutcomeUnknown], in every
@@ -41,6 +43,12 @@ func WithTransaction(ctx context.Context, client *mongo.Client, fn func(ctx cont
 	return transact(ctx, sess, nil, fn)
 }
 
+// TransactIn is [WithTransaction] in a session of the caller's, which can be asked
+// for the time of the commit afterwards.
+func TransactIn(ctx context.Context, sess *mongo.Session, fn func(ctx context.Context) error) error {
+	return transact(ctx, sess, nil, fn)
+}
+
 // transact is the loop that the drivers' specification describes, with short
 // pauses between attempts: transactions here are small, and long pauses starve
 // writers of a busy stream. retried is called before each further attempt and may
@@ -50,6 +58,8 @@ func transact(ctx context.Context, sess *mongo.Session, retried func(error), fn 
 		SetReadConcern(readconcern.Snapshot()).
 		SetWriteConcern(writeconcern.Majority()).
 		SetReadPreference(readpref.Primary())
+	longer, cancel := outlasting(ctx)
+	defer cancel()
 	for attempt := 0; ; attempt++ {
 		if err := ctx.Err(); err != nil {
 			return eventstore.NotWritten(err)
@@ -57,7 +67,7 @@ func transact(ctx context.Context, sess *mongo.Session, retried func(error), fn 
 		if err := sess.StartTransaction(opts); err != nil {
 			return eventstore.NotWritten(wrap("start a transaction", err))
 		}
-		err := fn(mongo.NewSessionContext(ctx, sess))
+		err := fn(mongo.NewSessionContext(longer, sess))
 		if err == nil {
 			err = ctx.Err()
 		}
@@ -87,23 +97,32 @@ func transact(ctx context.Context, sess *mongo.Session, retried func(error), fn 
 	}
 }
 
+// cutGrace is how long an operation of a transaction may go on after the caller's
+// context has ended. One that is cut off when it was sent and the server has not
+// seen it yet is overtaken by the abort, and starts the transaction after it: its
+// locks would then stay until the server's limit of a minute.
+const cutGrace = time.Second
+
+// outlasting returns a context that ends cutGrace after ctx.
+func outlasting(ctx context.Context) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		t := time.AfterFunc(cutGrace, cancel)
+		context.AfterFunc(longer, func() { t.Stop() })
+	})
+	return longer, func() { stop(); cancel() }
+}
+
 func abort(ctx context.Context, sess *mongo.Session) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
 	defer cancel()
 	_ = sess.AbortTransaction(ctx) // the server aborts what is left
 }
 
-// commitGrace is how long a commit may go on after its context has ended. One that
-// was cut off before it was sent would leave the transaction open, with its locks,
-// until the server's limit.
-const commitGrace = 2 * time.Second
-
 // commit repeats a commit of unknown outcome until it is known or ctx ends.
 func commit(ctx context.Context, sess *mongo.Session) error {
-	sending, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	sending, cancel := outlasting(ctx)
 	defer cancel()
-	stop := context.AfterFunc(ctx, func() { time.AfterFunc(commitGrace, cancel) })
-	defer stop()
 	for attempt := 0; ; attempt++ {
 		err := sess.CommitTransaction(sending)
 		if err == nil || !hasLabel(err, driver.UnknownTransactionCommitResult) || hasCode(err, 50) {
