@@ -49,7 +49,9 @@ func connect(b *testing.B, uri string) *mongo.Client {
 // event is about what an event store inserts.
 func event(i int) bson.D {
 	return bson.D{
-		{Key: "stream_id", Value: "order-7f3c"}, {Key: "version", Value: int64(i)}, {Key: "event_type", Value: "OrderPlaced"},
+		{Key: "stream_id", Value: "order-7f3c"},
+		{Key: "version", Value: int64(i)},
+		{Key: "event_type", Value: "OrderPlaced"},
 		{Key: "data", Value: bson.D{{Key: "customer", Value: "c-42"}, {Key: "total", Value: int64(1999)}, {Key: "lines", Value: bson.A{"a", "b", "c"}}}},
 		{Key: "timestamp", Value: bson.DateTime(1_700_000_000_000)},
 	}

@@ -75,8 +75,10 @@ func (c Config) validate() error {
 		name string
 		d    time.Duration
 	}{
-		{"TransactionLifetimeLimit", c.TransactionLifetimeLimit}, {"SessionTimeout", c.SessionTimeout},
-		{"CursorTimeout", c.CursorTimeout}, {"HistoryWindow", c.HistoryWindow},
+		{"TransactionLifetimeLimit", c.TransactionLifetimeLimit},
+		{"SessionTimeout", c.SessionTimeout},
+		{"CursorTimeout", c.CursorTimeout},
+		{"HistoryWindow", c.HistoryWindow},
 	} {
 		if d.d < 0 {
 			return fmt.Errorf("mongosim: Config.%s is negative", d.name)

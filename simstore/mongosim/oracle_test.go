@@ -3,6 +3,7 @@ package mongosim_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -38,10 +39,38 @@ func TestRecordedCases(t *testing.T) {
 	}
 }
 
+// TestRecordedFiltersWithIndexes asks the filters again with indexes that the planner must use: they must not
+// change an answer.
+func TestRecordedFiltersWithIndexes(t *testing.T) {
+	t.Parallel()
+	for _, keys := range []bson.D{
+		{{Key: "a", Value: 1}}, {{Key: "b", Value: -1}}, {{Key: "a.c", Value: 1}}, {{Key: "b.c", Value: 1}}, {{Key: "b.d", Value: 1}},
+		{{Key: "n", Value: 1}, {Key: "s", Value: -1}}, {{Key: "s", Value: 1}, {Key: "a", Value: 1}}, {{Key: "n", Value: -1}, {Key: "b", Value: 1}},
+		{{Key: "b.0", Value: 1}},
+	} {
+		t.Run(fmt.Sprint(keys), func(t *testing.T) {
+			t.Parallel()
+			o := newOracle(t)
+			o.hint = keys
+			for name := range mqltest.Datasets(t) {
+				_, err := o.db.Collection(name).Indexes().CreateOne(t.Context(), mongo.IndexModel{Keys: keys})
+				require.NoError(t, err)
+			}
+			for _, c := range mqltest.Cases(t, "filter") {
+				if got := o.answer(c); !got.agrees(c) {
+					t.Errorf("%s %v\n  want %s\n  got  %s", c.ID, c.Filter, describe(c.Want, 0, 0, c.Error), describe(got.docs, 0, 0, got.failed))
+				}
+			}
+		})
+	}
+}
+
 // An oracle asks a simulated server the recorded questions.
 type oracle struct {
 	t  testing.TB
 	db *mongo.Database
+	// hint forces the index of filters.
+	hint bson.D
 }
 
 func newOracle(t testing.TB) *oracle {
@@ -130,6 +159,9 @@ func (o *oracle) read(ctx context.Context, c mqltest.Case) (oracleAnswer, error)
 		add("filter", c.Filter)
 		add("sort", bson.D{{Key: "_id", Value: 1}})
 		add("projection", bson.D{{Key: "_id", Value: 1}})
+		if o.hint != nil {
+			add("hint", o.hint)
+		}
 	case "find":
 		add("find", c.Dataset)
 		add("filter", orEmpty(c.Filter))

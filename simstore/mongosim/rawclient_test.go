@@ -102,3 +102,6 @@ func (c *rawClient) run(cmd bson.D) bson.Raw {
 	require.NoError(c.t, err)
 	return reply
 }
+
+// succeeded tells whether a reply says ok: 1.
+func succeeded(reply bson.Raw) bool { return reply.Lookup("ok").Double() > 0 }

@@ -67,8 +67,10 @@ func TestClose(t *testing.T) {
 	hello, err := raw.receive()
 	require.NoError(t, err)
 	require.NoError(t, raw.send(bson.D{
-		{Key: "hello", Value: 1}, {Key: "maxAwaitTimeMS", Value: 600_000},
-		{Key: "topologyVersion", Value: hello.Lookup("topologyVersion").Document()}, {Key: "$db", Value: "admin"},
+		{Key: "hello", Value: 1},
+		{Key: "maxAwaitTimeMS", Value: 600_000},
+		{Key: "topologyVersion", Value: hello.Lookup("topologyVersion").Document()},
+		{Key: "$db", Value: "admin"},
 	}))
 	s.Close()
 	s.Close()
@@ -104,8 +106,10 @@ func TestVersions(t *testing.T) {
 		hello := raw.run(bson.D{{Key: "hello", Value: 1}, {Key: "$db", Value: "admin"}})
 		assert.Equal(t, wire, hello.Lookup("maxWireVersion").Int32(), version)
 		bulk := raw.run(bson.D{
-			{Key: "bulkWrite", Value: 1}, {Key: "ops", Value: bson.A{bson.D{{Key: "insert", Value: 0}, {Key: "document", Value: id(1)}}}},
-			{Key: "nsInfo", Value: bson.A{bson.D{{Key: "ns", Value: "d.c"}}}}, {Key: "$db", Value: "admin"},
+			{Key: "bulkWrite", Value: 1},
+			{Key: "ops", Value: bson.A{bson.D{{Key: "insert", Value: 0}, {Key: "document", Value: id(1)}}}},
+			{Key: "nsInfo", Value: bson.A{bson.D{{Key: "ns", Value: "d.c"}}}},
+			{Key: "$db", Value: "admin"},
 		})
 		if wire < 25 {
 			assert.Equal(t, int32(59), bulk.Lookup("code").Int32(), version)
@@ -230,7 +234,7 @@ func TestThousandsOfConnections(t *testing.T) {
 			raw := dialRaw(t, s)
 			raw.run(bson.D{{Key: "insert", Value: "c"}, {Key: "documents", Value: bson.A{id(i)}}, {Key: "$db", Value: "d"}})
 			<-ready
-			assert.Equal(t, 1.0, raw.run(bson.D{{Key: "ping", Value: 1}, {Key: "$db", Value: "admin"}}).Lookup("ok").Double())
+			assert.True(t, succeeded(raw.run(bson.D{{Key: "ping", Value: 1}, {Key: "$db", Value: "admin"}})))
 		})
 	}
 	await(t, s, "opcounters", "insert", n)
@@ -262,7 +266,7 @@ func TestMalformedInputHarmsNobodyElse(t *testing.T) {
 		require.NoError(t, nc.Close())
 	}
 	reply := dialRaw(t, s).run(bson.D{{Key: "ping", Value: 1}, {Key: "$db", Value: "admin"}})
-	assert.Equal(t, 1.0, reply.Lookup("ok").Double())
+	assert.True(t, succeeded(reply))
 }
 
 func TestMalformedRequestIsAnswered(t *testing.T) {
@@ -276,7 +280,7 @@ func TestMalformedRequestIsAnswered(t *testing.T) {
 	reply, err := raw.receive()
 	require.NoError(t, err)
 	assert.Equal(t, int32(40432), reply.Lookup("code").Int32())
-	assert.Equal(t, 1.0, raw.run(bson.D{{Key: "ping", Value: 1}, {Key: "$db", Value: "admin"}}).Lookup("ok").Double(), "and the connection goes on")
+	assert.True(t, succeeded(raw.run(bson.D{{Key: "ping", Value: 1}, {Key: "$db", Value: "admin"}})), "and the connection goes on")
 }
 
 func TestMoreToComeIsNotAnswered(t *testing.T) {
@@ -296,8 +300,10 @@ func TestExhaustHello(t *testing.T) {
 	raw := dialRaw(t, s)
 	hello := raw.run(bson.D{{Key: "hello", Value: 1}, {Key: "$db", Value: "admin"}})
 	await := marshal(t, bson.D{
-		{Key: "hello", Value: 1}, {Key: "maxAwaitTimeMS", Value: 60_000},
-		{Key: "topologyVersion", Value: hello.Lookup("topologyVersion").Document()}, {Key: "$db", Value: "admin"},
+		{Key: "hello", Value: 1},
+		{Key: "maxAwaitTimeMS", Value: 60_000},
+		{Key: "topologyVersion", Value: hello.Lookup("topologyVersion").Document()},
+		{Key: "$db", Value: "admin"},
 	})
 	_, err := raw.nc.Write(opMsg(5, 1<<16, await, "", nil))
 	require.NoError(t, err)
@@ -320,7 +326,8 @@ func TestLargeMessages(t *testing.T) {
 	coll := s.Client(t).Database("d").Collection("c")
 	pad := make([]byte, 15<<20)
 	_, err := coll.InsertMany(t.Context(), []any{
-		bson.D{{Key: "_id", Value: 1}, {Key: "pad", Value: pad}}, bson.D{{Key: "_id", Value: 2}, {Key: "pad", Value: pad}},
+		bson.D{{Key: "_id", Value: 1}, {Key: "pad", Value: pad}},
+		bson.D{{Key: "_id", Value: 2}, {Key: "pad", Value: pad}},
 		bson.D{{Key: "_id", Value: 3}, {Key: "pad", Value: pad}},
 	})
 	require.NoError(t, err)

@@ -156,7 +156,7 @@ func (r *request) checkPipelineWrite(target pipeline.Namespace) error {
 // runPipeline opens the pipeline's cursor and answers with its first batch.
 func (r *request) runPipeline(ctx context.Context, op *aggregateOp, out *reply) error {
 	inner := newCursorContext(ctx)
-	docs, err := r.pipelineDocs(inner, op)
+	docs, err := r.pipelineDocs(inner, op) //nolint:contextcheck // it hands on ctx, and later those of the getMores
 	if err != nil {
 		return err
 	}

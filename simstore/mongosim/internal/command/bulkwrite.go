@@ -71,8 +71,12 @@ func (r *request) respondBulk(ctx context.Context, op *bulkWriteOp, res *bulkRes
 		name string
 		n    int
 	}{
-		{"nErrors", res.errors}, {"nInserted", res.inserted}, {"nMatched", res.matched},
-		{"nModified", res.modified}, {"nUpserted", res.upserted}, {"nDeleted", res.deleted},
+		{"nErrors", res.errors},
+		{"nInserted", res.inserted},
+		{"nMatched", res.matched},
+		{"nModified", res.modified},
+		{"nUpserted", res.upserted},
+		{"nDeleted", res.deleted},
 	} {
 		out.int32(f.name, int32(f.n))
 	}

@@ -31,7 +31,7 @@ func (e *Engine) Handle(ctx context.Context, c *Conn, msg *wire.Request) (resp R
 	defer func() {
 		if p := recover(); p != nil {
 			// a bug in the simulation must not take the test process down
-			e.log.Error("command panicked", "command", r.name, "panic", p, "stack", string(debug.Stack()))
+			e.log.ErrorContext(ctx, "command panicked", "command", r.name, "panic", p, "stack", string(debug.Stack()))
 			resp = Response{Doc: r.failure(mongoerr.New(mongoerr.InternalError, "mongosim: command %s panicked: %v", r.name, p))}
 		}
 	}()

@@ -113,11 +113,11 @@ func New(cfg Config) (*Engine, error) {
 		random:   rand.New(rand.NewPCG(cfg.Seed, 2)),
 		stop:     make(chan struct{}),
 	}
+	e.cursors = newCursors(cfg.Now, cfg.CursorTimeout, rand.New(rand.NewPCG(cfg.Seed, 3)))
 	e.sessions = session.NewRegistry(session.Config{
-		Begin: e.store.Begin, Now: cfg.Now,
+		Begin: e.store.Begin, Ended: e.cursors.killTransaction, Now: cfg.Now,
 		Timeout: cfg.SessionTimeout, TransactionLifetime: cfg.TransactionLifetime,
 	})
-	e.cursors = newCursors(cfg.Now, cfg.CursorTimeout, rand.New(rand.NewPCG(cfg.Seed, 3)))
 	e.commands = e.index(table())
 	e.params = defaultParameters(e)
 	e.primary.renew()

@@ -189,7 +189,7 @@ func (r *request) tryFindAndModify(ctx context.Context, ns storage.Namespace, op
 	res := statementResult{kind: updateStatement}
 	change := remove(filter)
 	if u != nil {
-		change = u.change(r)
+		change = u.change(r) //nolint:contextcheck // an update's pipeline sees one document
 	} else {
 		res.kind = deleteStatement
 	}

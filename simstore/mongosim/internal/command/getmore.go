@@ -140,26 +140,38 @@ func (r *request) readCursor(ctx context.Context, c *cursor, limit int64, await 
 	if err := c.src.resume(); err != nil {
 		return nil, true, err
 	}
-	oplog := r.e.store.Oplog()
-	var deadline context.Context
+	next := r.e.nextOp() // before looking, so that nothing is missed
+	b, err := c.fill(ctx, limit)
+	if err != nil || len(b.docs) > 0 || b.end || !c.waits {
+		return b.docs, b.end, err
+	}
+	return r.awaitDocuments(ctx, c, limit, next, await)
+}
+
+// nextOp is the number that the next operation in the oplog will have.
+func (e *Engine) nextOp() uint64 {
+	n, _ := e.store.Oplog().Seek(e.store.LastOp() + 1)
+	return n
+}
+
+// awaitDocuments looks again whenever something has been written, until there are documents
+// or the client's patience ends.
+func (r *request) awaitDocuments(ctx context.Context, c *cursor, limit int64, next uint64, await time.Duration) ([]bson.Raw, bool, error) {
+	ctx, stop := r.conn.watch(ctx)
+	defer stop()
+	patience, cancel := context.WithTimeout(ctx, await)
+	defer cancel()
 	for {
-		next, _ := oplog.Seek(r.e.store.LastOp() + 1) // before looking, so that nothing is missed
-		b, err := c.fill(ctx, limit)
-		if err != nil || len(b.docs) > 0 || b.end || !c.waits {
-			return b.docs, b.end, err
-		}
-		if deadline == nil {
-			watched, stop := r.conn.watch(ctx)
-			defer stop()
-			timed, cancel := context.WithTimeout(watched, await)
-			defer cancel()
-			deadline, ctx = timed, watched
-		}
-		if err := oplog.Wait(deadline, next); err != nil {
-			if deadline.Err() != nil && ctx.Err() == nil {
+		if err := r.e.store.Oplog().Wait(patience, next); err != nil {
+			if patience.Err() != nil && ctx.Err() == nil {
 				return nil, false, nil // nothing came
 			}
 			return nil, true, err
+		}
+		next = r.e.nextOp()
+		b, err := c.fill(ctx, limit)
+		if err != nil || len(b.docs) > 0 || b.end {
+			return b.docs, b.end, err
 		}
 	}
 }

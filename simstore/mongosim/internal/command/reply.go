@@ -95,13 +95,6 @@ func (r *reply) value(key string, v bson.RawValue) {
 	}
 }
 
-// elements appends all elements of doc.
-func (r *reply) elements(doc bson.Raw) {
-	if len(doc) > 5 {
-		r.b = append(r.b, doc[4:len(doc)-1]...)
-	}
-}
-
 // begin opens an embedded document, end closes it.
 func (r *reply) begin(key string) int { return r.open(bson.TypeEmbeddedDocument, key) }
 

@@ -94,6 +94,5 @@ func abortTransaction(_ context.Context, r *request, _ *reply) error {
 		return mongoerr.New(mongoerr.CommandFailed, "abortTransaction must be run within a transaction")
 	}
 	r.checkedOut.Abort(r.txn)
-	r.e.cursors.killTransaction(r.session.id, r.session.txnNumber)
 	return nil
 }

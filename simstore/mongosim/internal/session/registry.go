@@ -18,6 +18,9 @@ const endedGrace = 5 * time.Minute
 type Config struct {
 	// Begin opens a storage transaction.
 	Begin func(storage.TxnOptions) (*storage.Txn, error)
+	// Ended, if set, is told of each transaction that is aborted, whoever does it. It must not call
+	// the registry.
+	Ended func(id ID, number int64)
 	// Now is the wall clock; time.Now by default.
 	Now func() time.Time
 	// Timeout of an unused session; DefaultTimeout by default.

@@ -191,6 +191,9 @@ func (s *Session) abort() {
 	if s.txn != nil {
 		s.txn.Abort()
 		s.txn = nil
+		if s.reg.cfg.Ended != nil {
+			s.reg.cfg.Ended(s.id, s.active)
+		}
 	}
 	if s.state == inProgress {
 		s.state = aborted

@@ -26,8 +26,7 @@ func FuzzRead(f *testing.F) {
 		r := NewReader(bytes.NewReader(input), codec)
 		for {
 			req, err := r.Read()
-			var bad *RequestError
-			if errors.As(err, &bad) {
+			if _, bad := errors.AsType[*RequestError](err); bad {
 				continue
 			}
 			if err != nil {

@@ -90,12 +90,10 @@ func readBody(src io.Reader, n int) ([]byte, error) {
 
 // malformed decides whether err leaves the request answerable.
 func (r *Request) malformed(err error) error {
-	var doc *bsonError
-	if errors.As(err, &doc) {
+	if doc, ok := errors.AsType[*bsonError](err); ok {
 		return &RequestError{Request: r, Code: doc.code, Message: doc.reason}
 	}
-	var code *codeError
-	if errors.As(err, &code) && !code.fatal() {
+	if code, ok := errors.AsType[*codeError](err); ok && !code.fatal() {
 		return &RequestError{Request: r, Code: code.code, Message: code.text}
 	}
 	return err
