@@ -46,7 +46,7 @@ func TestFaults(t *testing.T) {
 				}
 				t.Run(kind.name, func(t *testing.T) {
 					t.Parallel()
-					underFault(t, func(n int) mongosim.FailPoint {
+					underFault(t, 50*time.Millisecond, func(n int) mongosim.FailPoint {
 						f := mongosim.FailPoint{Commands: []string{command}, Times: 1 + n%3}
 						kind.fail(&f)
 						return f
@@ -57,21 +57,21 @@ func TestFaults(t *testing.T) {
 	}
 	t.Run("stepdown", func(t *testing.T) {
 		t.Parallel()
-		underFault(t, nil, func(sim *mongosim.Server) { sim.StepDown(10 * time.Millisecond) })
+		underFault(t, 600*time.Millisecond, nil, func(sim *mongosim.Server) { sim.StepDown(10 * time.Millisecond) })
 	})
 	t.Run("network", func(t *testing.T) {
 		t.Parallel()
-		underFault(t, nil, func(sim *mongosim.Server) { sim.DropConnections() })
+		underFault(t, 100*time.Millisecond, nil, func(sim *mongosim.Server) { sim.DropConnections() })
 	})
 	t.Run("oplog", func(t *testing.T) {
 		t.Parallel()
-		underFault(t, nil, func(sim *mongosim.Server) { sim.TruncateOplog(); sim.DropConnections() })
+		underFault(t, 100*time.Millisecond, nil, func(sim *mongosim.Server) { sim.TruncateOplog(); sim.DropConnections() })
 	})
 }
 
 // underFault has writers append through two stores while a fault is set again and
 // again, and judges the history.
-func underFault(t *testing.T, fault func(n int) mongosim.FailPoint, shake func(*mongosim.Server)) {
+func underFault(t *testing.T, every time.Duration, fault func(n int) mongosim.FailPoint, shake func(*mongosim.Server)) {
 	srv := simFor(t)
 	srv.migrate(t)
 	quick := func(c *Config) { c.LeaseTTL = 300 * time.Millisecond }
@@ -81,38 +81,36 @@ func underFault(t *testing.T, fault func(n int) mongosim.FailPoint, shake func(*
 		s.follow.start()
 	}
 	stop := make(chan struct{})
-	var shaking sync.WaitGroup
-	shaking.Go(func() {
-		for n := 0; ; n++ {
-			if fault != nil {
-				if err := srv.sim.FailCommand(fault(n)); err != nil {
-					t.Error(err)
-				}
-			} else {
-				shake(srv.sim)
-			}
-			select {
-			case <-stop:
-				return
-			case <-time.After(15 * time.Millisecond):
-			}
-		}
-	})
 	var history eventstoretest.History
 	var writing sync.WaitGroup
 	for w := range 6 {
 		writing.Go(func() {
 			r := rand.New(rand.NewPCG(7, uint64(w)))
-			for range 25 {
+			for n := 0; n < 400; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
 				if err := writeOnce(ctx, &history, stores[w%2], r); err != nil {
 					t.Error(err)
 				}
 			}
 		})
 	}
-	writing.Wait()
+	const rounds = 8
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for n := range rounds {
+		if fault != nil {
+			require.NoError(t, srv.sim.FailCommand(fault(n)))
+		} else {
+			shake(srv.sim)
+		}
+		<-tick.C
+	}
 	close(stop)
-	shaking.Wait()
+	writing.Wait()
 	srv.sim.ClearFailPoint()
 	srv.sim.Elect()
 	for _, s := range stores {
