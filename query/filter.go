@@ -127,25 +127,24 @@ func Nothing() Filter { return Filter{kind: kindNothing} }
 
 // And matches what all of the filters match. And of nothing matches everything.
 func And(filters ...Filter) Filter {
-	n, broken, explicit := 0, false, false
+	n, broken, explicit, nothing := 0, false, false, false
 	for i := range filters {
 		f := &filters[i]
 		broken = broken || f.broken
 		switch f.kind {
 		case kindEverything:
 			explicit = explicit || f.explicit
+		case kindNothing:
+			nothing = true
+			n++
 		case kindAnd:
 			n += len(f.subs)
 		default:
 			n++
 		}
 	}
-	if !broken {
-		for i := range filters {
-			if filters[i].kind == kindNothing {
-				return Nothing()
-			}
-		}
+	if nothing && !broken {
+		return Nothing()
 	}
 	if n == 0 {
 		return Filter{explicit: explicit}

@@ -28,6 +28,7 @@ func (f Filter) document() (bson.D, error) {
 
 // A slot is one key of one of the documents that pack fills.
 type slot struct {
+	key        string
 	doc        int32
 	conditions int32
 	first      int32
@@ -41,128 +42,117 @@ const stackSlots = 8
 // first document that has no other use for its key. The parts of a document
 // come out of one allocation, however many they are.
 func pack(conditions []Filter) (bson.D, error) {
-	for i := range conditions {
-		if conditions[i].kind == kindUnchecked {
-			return packAround(conditions)
-		}
-	}
 	var slotBuf [stackSlots]slot
 	var placeBuf [stackSlots]int32
-	slots, places := slotBuf[:0], placeBuf[:0]
+	p := packing{conditions: conditions, slots: slotBuf[:0], places: placeBuf[:0]}
 	if len(conditions) > stackSlots {
-		slots, places = make([]slot, 0, len(conditions)), make([]int32, 0, len(conditions))
+		p.slots, p.places = make([]slot, 0, len(conditions)), make([]int32, 0, len(conditions))
+	}
+	if len(conditions) > 4*stackSlots {
+		p.byKey = make(map[string][]int32, len(conditions))
 	}
 	docs, ops := int32(1), 0
-	var byKey map[string][]int32
-	if len(conditions) > 32 {
-		byKey = make(map[string][]int32, len(conditions))
-	}
 	for i := range conditions {
 		c := &conditions[i]
-		if c.field == Element {
+		switch {
+		case c.field == Element:
 			return nil, invalidf("filter: query.Element is a name inside ElemMatch only")
-		}
-		if c.kind == kindEverything {
-			places = append(places, -1)
+		case c.kind == kindUnchecked:
+			return packAround(conditions)
+		case c.kind == kindEverything:
+			p.places = append(p.places, -1)
 			continue
 		}
-		at := place(conditions, slots, places, byKey, i)
+		operator := c.hasOperatorDoc()
+		at, doc := p.place(c, operator)
 		if at < 0 {
-			doc := firstFree(conditions, slots, byKey, c)
 			docs = max(docs, doc+1)
-			at = int32(len(slots))
-			slots = append(slots, slot{doc: doc, first: int32(i), operator: c.hasOperatorDoc()})
-			if byKey != nil {
-				k := c.key()
-				byKey[k] = append(byKey[k], at)
+			at = int32(len(p.slots))
+			p.slots = append(p.slots, slot{key: c.key(), doc: doc, first: int32(i), operator: operator})
+			if p.byKey != nil {
+				p.byKey[c.key()] = append(p.byKey[c.key()], at)
 			}
 		}
-		slots[at].conditions++
-		places = append(places, at)
-		if c.hasOperatorDoc() {
+		p.slots[at].conditions++
+		p.places = append(p.places, at)
+		if operator {
 			ops += c.operatorCount()
 		}
 	}
-	arena := make([]bson.E, len(slots)+ops)
-	keys, ops_ := arena[:len(slots):len(slots)], arena[len(slots):]
-	if err := fill(conditions, slots, places, keys, ops_); err != nil {
+	arena := make([]bson.E, len(p.slots)+ops)
+	keys := arena[:len(p.slots):len(p.slots)]
+	if err := p.fill(keys, arena[len(p.slots):]); err != nil {
 		return nil, err
 	}
 	if docs == 1 {
 		return bson.D(keys), nil
 	}
-	return andOf(slots, keys, docs), nil
+	return andOf(p.slots, keys, docs), nil
+}
+
+// packing is pack at work. places has the slot of each condition.
+type packing struct {
+	conditions []Filter
+	slots      []slot
+	places     []int32
+	// byKey finds slots where there are too many to look at them all.
+	byKey map[string][]int32
+}
+
+// place finds the slot whose operators the condition can join, or else -1 and
+// the first document that doesn't have its key.
+func (p *packing) place(c *Filter, operator bool) (at, doc int32) {
+	key := c.key()
+	if p.byKey != nil {
+		for _, at := range p.byKey[key] {
+			if p.joins(at, c, operator) {
+				return at, 0
+			}
+			doc = p.slots[at].doc + 1
+		}
+		return -1, doc
+	}
+	for at := range p.slots {
+		s := &p.slots[at]
+		if s.key != key {
+			continue
+		}
+		if p.joins(int32(at), c, operator) {
+			return int32(at), 0
+		}
+		doc = s.doc + 1
+	}
+	return -1, doc
+}
+
+// joins reports whether the condition can share the operators' document of a slot with its key.
+func (p *packing) joins(at int32, c *Filter, operator bool) bool {
+	s := &p.slots[at]
+	if !operator || !s.operator {
+		return false
+	}
+	if s.conditions == 1 {
+		return !sharesOperator(&p.conditions[s.first], c)
+	}
+	for k, place := range p.places {
+		if place == at && sharesOperator(&p.conditions[k], c) {
+			return false
+		}
+	}
+	return true
 }
 
 // andOf splits the filled keys over their documents.
 func andOf(slots []slot, keys []bson.E, docs int32) bson.D {
-	parts := make(bson.A, 0, docs)
-	for doc := range docs {
-		var d bson.D
-		for j := range slots {
-			if slots[j].doc == doc {
-				d = append(d, keys[j])
-			}
-		}
-		parts = append(parts, d)
-	}
-	return bson.D{{Key: "$and", Value: parts}}
-}
-
-// place finds the slot whose operators condition i can join, or -1.
-func place(conditions []Filter, slots []slot, places []int32, byKey map[string][]int32, i int) int32 {
-	c := &conditions[i]
-	if !c.hasOperatorDoc() {
-		return -1
-	}
-	joins := func(at int32) bool {
-		s := &slots[at]
-		if !s.operator || conditions[s.first].field != c.field {
-			return false
-		}
-		if s.conditions == 1 {
-			return !sharesOperator(&conditions[s.first], c)
-		}
-		for k, p := range places {
-			if p == at && sharesOperator(&conditions[k], c) {
-				return false
-			}
-		}
-		return true
-	}
-	if byKey != nil {
-		for _, at := range byKey[c.key()] {
-			if joins(at) {
-				return at
-			}
-		}
-		return -1
-	}
-	for at := range slots {
-		if joins(int32(at)) {
-			return int32(at)
-		}
-	}
-	return -1
-}
-
-// firstFree finds the first document without the condition's key.
-func firstFree(conditions []Filter, slots []slot, byKey map[string][]int32, c *Filter) int32 {
-	if byKey != nil {
-		used := byKey[c.key()]
-		if len(used) == 0 {
-			return 0
-		}
-		return slots[used[len(used)-1]].doc + 1
-	}
-	doc := int32(0)
+	parts := make([]bson.D, docs)
 	for j := range slots {
-		s := &slots[j]
-		if conditions[s.first].key() == c.key() {
-			doc = max(doc, s.doc+1)
-		}
+		parts[slots[j].doc] = append(parts[slots[j].doc], keys[j])
 	}
-	return doc
+	list := make(bson.A, docs)
+	for i, d := range parts {
+		list[i] = d
+	}
+	return bson.D{{Key: "$and", Value: list}}
 }
 
 // packAround keeps unchecked documents whole: their keys are the caller's
@@ -225,46 +215,52 @@ func sharesOperator(a, b *Filter) bool {
 }
 
 // fill writes the keys and, behind them, the operators of each.
-func fill(conditions []Filter, slots []slot, places []int32, keys, ops []bson.E) error {
+func (p *packing) fill(keys, ops []bson.E) error {
 	var boxes [stackSlots]bson.D
 	var owners [stackSlots]int32
 	boxed := 0
-	flush := func() {
-		box(keys, owners[:boxed], boxes[:boxed])
-		boxed = 0
-	}
-	for j := range slots {
-		s := &slots[j]
-		c := &conditions[s.first]
-		keys[j].Key = c.key()
+	for j := range p.slots {
+		s := &p.slots[j]
+		c := &p.conditions[s.first]
+		keys[j].Key = s.key
 		if !s.operator {
 			if err := c.plain(&keys[j]); err != nil {
 				return err
 			}
 			continue
 		}
-		n := 0
-		for i, at := range places {
-			if at != int32(j) {
-				continue
-			}
-			k, err := conditions[i].operatorsInto(ops[n:])
-			if err != nil {
-				return err
-			}
-			n += k
-			if s.conditions == 1 {
-				break
-			}
+		n, err := p.operators(s, int32(j), ops)
+		if err != nil {
+			return err
 		}
 		boxes[boxed], owners[boxed] = ops[:n:n], int32(j)
 		ops = ops[n:]
 		if boxed++; boxed == stackSlots {
-			flush()
+			box(keys, owners[:], boxes[:])
+			boxed = 0
 		}
 	}
-	flush()
+	box(keys, owners[:boxed], boxes[:boxed])
 	return nil
+}
+
+// operators writes the operators of all conditions in a slot.
+func (p *packing) operators(s *slot, at int32, to []bson.E) (int, error) {
+	n, err := p.conditions[s.first].operatorsInto(to)
+	if err != nil || s.conditions == 1 {
+		return n, err
+	}
+	for i := int(s.first) + 1; i < len(p.places); i++ {
+		if p.places[i] != at {
+			continue
+		}
+		k, err := p.conditions[i].operatorsInto(to[n:])
+		if err != nil {
+			return 0, err
+		}
+		n += k
+	}
+	return n, nil
 }
 
 // box turns documents into interface values. Each conversion by itself costs an

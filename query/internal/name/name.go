@@ -35,6 +35,14 @@ func Key(key string) error {
 	return check(key, false)
 }
 
+// plain has the bytes that mean nothing to a path wherever they stand.
+var plain = func() (t [256]bool) {
+	for c := range t {
+		t[c] = c != '.' && c != 0 && c != '$' && c < utf8.RuneSelf
+	}
+	return t
+}()
+
 // check stays free of allocation while the path is good: it runs for every
 // condition of every filter.
 func check(path string, positional bool) error {
@@ -46,6 +54,9 @@ func check(path string, positional bool) error {
 	}
 	start, parts, ascii := 0, 1, true
 	for i := 0; i < len(path); i++ {
+		if plain[path[i]] {
+			continue
+		}
 		switch c := path[i]; {
 		case c == '.':
 			if i == start {
