@@ -216,6 +216,7 @@ func parseMaxTimeMS(v bson.RawValue) (int64, error) {
 // runInSession runs the command, with its session checked out when it has a
 // transaction number.
 func (e *Engine) runInSession(ctx context.Context, r *request, out *reply) error {
+	r.ran = true
 	if !r.session.hasTxnNumber || r.cmd.skipCheckout {
 		release, err := r.openReadSnapshot()
 		if err != nil {
@@ -280,19 +281,7 @@ func (r *request) abandon(err error) error {
 // success completes the reply of a command that has run.
 func (r *request) success(out *reply) bson.Raw {
 	out.double("ok", 1)
-	var wcCode mongoerr.Code
-	if r.cmd.writeConcern {
-		var doc bson.Raw
-		if injected, ok := r.e.fail.afterCommand(r); ok {
-			code, _ := value.Field(injected, "code").AsInt64OK()
-			doc, wcCode = injected, mongoerr.Code(code)
-		} else {
-			doc, wcCode = r.wc.error()
-		}
-		if doc != nil {
-			out.document("writeConcernError", doc)
-		}
-	}
+	wcCode := r.appendWriteConcernError(out)
 	r.appendLabels(out, r.errorLabels(0, wcCode))
 	if isNotPrimary(wcCode) {
 		r.appendTopologyVersion(out)
@@ -302,10 +291,28 @@ func (r *request) success(out *reply) bson.Raw {
 	return out.doc()
 }
 
+// appendWriteConcernError tells that the write concern of a command that has run, successfully or not, is
+// not satisfied.
+func (r *request) appendWriteConcernError(out *reply) (code mongoerr.Code) {
+	if !r.ran || !r.cmd.writeConcern {
+		return 0
+	}
+	doc, code := r.wc.error()
+	if injected, ok := r.e.fail.afterCommand(r); ok {
+		n, _ := value.Field(injected, "code").AsInt64OK()
+		doc, code = injected, mongoerr.Code(n)
+	}
+	if doc != nil {
+		out.document("writeConcernError", doc)
+	}
+	return code
+}
+
 // failure is the reply to a request that failed.
 func (r *request) failure(err *mongoerr.Error) bson.Raw {
 	out := newReply()
-	labels := r.errorLabels(err.Code, 0)
+	wcCode := r.appendWriteConcernError(out)
+	labels := r.errorLabels(err.Code, wcCode)
 	if r.labels == nil {
 		labels = withLabels(labels, err.Labels)
 	}

@@ -178,12 +178,14 @@ func (r *request) awaitDocuments(ctx context.Context, c *cursor, limit int64, ne
 
 // readStream takes the next events of a change stream.
 func (r *request) readStream(ctx context.Context, c *cursor, limit int64, await time.Duration) ([]bson.Raw, error) {
+	n := int(min(max(limit, 0), 1<<30))
+	docs, err := c.stream.Next(ctx, n, maxBatchBytes, time.Time{})
+	if err != nil || len(docs) > 0 || c.stream.Closed() {
+		return docs, err
+	}
 	ctx, stop := r.conn.watch(ctx)
 	defer stop()
-	if limit < 0 {
-		limit = 0
-	}
-	return c.stream.Next(ctx, int(min(limit, 1<<30)), maxBatchBytes, time.Now().Add(await))
+	return c.stream.Next(ctx, n, maxBatchBytes, time.Now().Add(await))
 }
 
 // nextGetMore goes on with an exhaust cursor.

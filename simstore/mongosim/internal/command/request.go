@@ -39,6 +39,7 @@ type request struct {
 	rc         readConcern
 	wc         writeConcern
 	wrote      storage.Timestamp // of the last write, zero if there was none
+	ran        bool              // the command itself was reached
 	failedAt   bool              // a write failed: its client's last operation is the system's
 }
 
