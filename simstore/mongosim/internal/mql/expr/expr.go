@@ -109,7 +109,7 @@ func (e *Expr) Eval(doc bson.Raw, vars Vars) (bson.RawValue, error) {
 	case *constant:
 		return n.v, nil
 	case *fieldPath:
-		if n.from.kind == fromRoot {
+		if n.from.kind == fromRoot && len(n.path) > 0 {
 			return walk(doc, n.path), nil
 		}
 	}
