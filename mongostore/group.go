@@ -2,6 +2,7 @@ package mongostore
 
 import (
 	"context"
+	"runtime"
 	"slices"
 	"sync"
 
@@ -27,6 +28,8 @@ type grouper struct {
 	busy   map[eventstore.StreamID]struct{} // streams in flight
 	free   [2]int                           // flights that may start, by kind
 	closed bool
+	// boarding is set while board is about to look at the queue.
+	boarding bool
 
 	flights sync.WaitGroup
 }
@@ -107,13 +110,27 @@ func (g *grouper) track(fn func()) bool {
 // wait returns when nothing is in flight.
 func (g *grouper) wait() { g.flights.Wait() }
 
-// launch starts as many flights as there are slots and appends for. mu is held.
+// launch has flights started if there may be any to start. mu is held.
 func (g *grouper) launch() {
-	if len(g.queue) == 0 || g.free[inserts]+g.free[transactions] == 0 {
+	if g.boarding || len(g.queue) == 0 || g.free[inserts]+g.free[transactions] == 0 {
 		return
 	}
-	groups := g.compose()
-	for kind, group := range groups {
+	g.boarding = true
+	g.flights.Go(g.board)
+}
+
+// board starts as many flights as there are slots and appends for.
+//
+// It lets others run first. When a flight lands, the first of its callers to
+// come back would leave alone otherwise, and all others wait for it: half of the
+// flights would carry one append. Those callers are about to run; waiting for them
+// takes microseconds, and no time when there are none.
+func (g *grouper) board() {
+	runtime.Gosched()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.boarding = false
+	for kind, group := range g.compose() {
 		if len(group) == 0 {
 			continue
 		}
