@@ -22,6 +22,11 @@ type Projection struct {
 	Handlers []Handler
 	// Categories restricts the projection to streams of these categories.
 	Categories []string
+	// Effects says that the handlers do what must not be done again when a new
+	// version is built: send mail, call others. A new version takes over where
+	// the old one stands then, and handles nothing before. [Worker] heeds it;
+	// [Runner] does not.
+	Effects bool
 }
 
 // A Handler handles events of one Go type or one event type. [On] and [OnEvent]
@@ -61,6 +66,34 @@ func OnEvent(name eventstore.EventType, fn func(ctx context.Context, e eventstor
 			return fn(ctx, e)
 		},
 	}
+}
+
+// Plan implements [Definition]. A [Worker] partitions the projection by stream,
+// and a stream is what is parked.
+func (p Projection) Plan(r *eventstore.Registry) (*Plan, error) {
+	c, err := compile(p, r)
+	plan := &Plan{
+		Name:     p.Name,
+		Version:  c.key.Version,
+		Filter:   c.filter,
+		ByStream: true,
+		Hash:     func(key string) uint32 { return eventstore.StreamID(key).ShareHash() },
+		Effects:  p.Effects,
+		Direct:   true,
+		Route: func(e eventstore.Event) (Routed, error) {
+			return Routed{Keys: []string{string(e.Stream)}}, nil
+		},
+		Apply: func(ctx context.Context, _ *Work, r Routed, _ string) error {
+			if r.Held {
+				return nil
+			}
+			return c.handle(ctx, r.Event)
+		},
+	}
+	if err != nil {
+		return plan, err
+	}
+	return plan, plan.Check()
 }
 
 // compiled is a projection whose handlers are found by event type.

@@ -9,22 +9,6 @@ import (
 	"github.com/annals-es/annals/eventstore"
 )
 
-// A State is what a runner is doing.
-type State string
-
-const (
-	// Stopped is the state of a runner that does not run: it was not started or was stopped cleanly.
-	Stopped State = "stopped"
-	// CatchingUp is the state of a runner behind the log's head.
-	CatchingUp State = "catching up"
-	// Live is the state of a runner that has applied everything that the log has.
-	Live State = "live"
-	// Retrying is the state after a failure that is being tried again.
-	Retrying State = "retrying"
-	// Failed is the state of a runner that gave up; Status.Err says why.
-	Failed State = "failed"
-)
-
 // A Status tells how a projection is doing.
 type Status struct {
 	Key   CheckpointKey
