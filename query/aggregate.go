@@ -3,14 +3,16 @@ package query
 import (
 	"context"
 	"iter"
+	"slices"
 	"time"
 
-	"github.com/annals-es/annals/query/expr"
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
 	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
+
+	"github.com/annals-es/annals/query/expr"
 )
 
 // An Aggregation is a pipeline about to run on a collection, with results of
@@ -31,7 +33,7 @@ func Aggregate[R, T any](c *Collection[T], p Pipeline) Aggregation[R] {
 }
 
 func (a Aggregation[R]) fail(format string, args ...any) Aggregation[R] {
-	a.spec.errs = append(a.spec.errs[:len(a.spec.errs):len(a.spec.errs)], invalidf(format, args...))
+	a.spec.errs = append(slices.Clip(a.spec.errs), invalidf(format, args...))
 	return a
 }
 
@@ -50,8 +52,8 @@ func (a Aggregation[R]) BatchSize(n int32) Aggregation[R] {
 	return a
 }
 
-// MaxTime bounds the whole operation from the first to the last result. The
-// server is told as well (maxTimeMS). 0 means no limit.
+// MaxTime bounds the whole operation from the first to the last result, as
+// Find.MaxTime does. 0 means no limit.
 func (a Aggregation[R]) MaxTime(d time.Duration) Aggregation[R] {
 	if d < 0 {
 		return a.fail("aggregate: MaxTime is %v, it can't be negative", d)
@@ -132,10 +134,10 @@ type builtAggregation struct {
 func (a Aggregation[R]) build() (b builtAggregation, err error) {
 	errs := a.spec.errs
 	if b.stages, err = a.pipeline.Build(); err != nil {
-		errs = append(errs[:len(errs):len(errs)], err)
+		errs = append(slices.Clip(errs), err)
 	}
 	if b.let, err = variables(a.spec.let); err != nil {
-		errs = append(errs[:len(errs):len(errs)], invalidf("aggregate: %v", err))
+		errs = append(slices.Clip(errs), invalidf("aggregate: %v", err))
 	}
 	if len(errs) > 0 {
 		return b, joinInvalid(errs)
@@ -166,9 +168,6 @@ func (a Aggregation[R]) options(b builtAggregation) *options.AggregateOptionsBui
 	}
 	if a.bypass {
 		o.SetBypassDocumentValidation(true)
-	}
-	if s.maxTime > 0 {
-		o.SetCustom(bson.M{"maxTimeMS": max(s.maxTime.Milliseconds(), 1)})
 	}
 	return o
 }

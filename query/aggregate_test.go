@@ -4,9 +4,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/annals-es/annals/query"
-	"github.com/annals-es/annals/query/acc"
-	"github.com/annals-es/annals/query/expr"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -14,6 +11,10 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
 	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
+
+	"github.com/annals-es/annals/query"
+	"github.com/annals-es/annals/query/acc"
+	"github.com/annals-es/annals/query/expr"
 )
 
 type revenue struct {
@@ -58,7 +59,7 @@ func TestAggregation(t *testing.T) {
 	cmds := sent.named("aggregate")
 	require.Len(t, cmds, 1)
 	for path, want := range map[string]string{
-		"allowDiskUse": "true", "maxTimeMS": `{"$numberLong":"60000"}`, "hint": `{"_id": {"$numberInt":"1"}}`, "comment": `"why"`, "readConcern": `{"level": "local"}`,
+		"allowDiskUse": "true", "hint": `{"_id": {"$numberInt":"1"}}`, "comment": `"why"`, "readConcern": `{"level": "local"}`,
 		"cursor": `{"batchSize": {"$numberInt":"9"}}`, "collation": `{"locale": "simple"}`,
 	} {
 		assert.JSONEq(t, want, cmds[0].Lookup(path).String(), path)
@@ -87,7 +88,7 @@ func TestPipelineMistakesNameTheirStage(t *testing.T) {
 	_, err := query.Match(query.Eq("$a", 1)).Limit(-1).Sort(query.Asc("a")).Group(nil).Build()
 	require.ErrorIs(t, err, query.ErrInvalid)
 	for _, part := range []string{"stage 1 ($match)", "stage 2 ($limit): -1", "stage 4 ($group): the group is empty"} {
-		assert.ErrorContains(t, err, part)
+		require.ErrorContains(t, err, part)
 	}
 	base, other := query.Pipe(), query.Pipe().Limit(1)
 	for want, p := range map[string]query.Pipeline{
@@ -101,7 +102,7 @@ func TestPipelineMistakesNameTheirStage(t *testing.T) {
 		"($sortByCount): it needs": base.SortByCount("$a"), "it has no branch": base.Facet(), "the pipeline is empty": base.Facet(query.Branch{Name: "a", Pipeline: base}), "can't stand in a facet": base.Facet(query.Branch{Name: "a", Pipeline: base.Facet(query.Branch{Name: "b", Pipeline: other})}),
 		"can't stand in another stage": base.Facet(query.Branch{Name: "a", Pipeline: base.Out("", "x")}), "inner pipeline: stage 1 ($limit)": base.UnionWith("c", base.Limit(0)), "two boundaries": base.Bucket(query.BucketOf{By: 1, Boundaries: []any{1}}), "0 buckets": base.BucketAuto(query.BucketAutoOf{By: 1}),
 		"needs fields or a pipeline": base.Lookup(query.LookupOf{From: "a", As: "b"}), "foreignField": base.Lookup(query.LookupOf{From: "a", LocalField: "x", As: "b"}), "let is of no use": base.Lookup(query.LookupOf{From: "a", LocalField: "x", ForeignField: "y", As: "b", Let: []expr.NamedExpr{expr.As("x", 1)}}),
-		"variable name": base.Lookup(query.LookupOf{From: "a", As: "b", Pipeline: other, Let: []expr.NamedExpr{expr.As("X", 1)}}), "maxDepth": base.GraphLookup(query.GraphLookupOf{From: "a", StartWith: 1, ConnectFromField: "b", ConnectToField: "c", As: "d", MaxDepth: ptr(-1)}),
+		"variable name": base.Lookup(query.LookupOf{From: "a", As: "b", Pipeline: other, Let: []expr.NamedExpr{expr.As("X", 1)}}), "maxDepth": base.GraphLookup(query.GraphLookupOf{From: "a", StartWith: 1, ConnectFromField: "b", ConnectToField: "c", As: "d", MaxDepth: new(-1)}),
 		"whenMatched can't be": base.Merge(query.MergeOf{Into: "x", WhenMatched: "other"}), "whenNotMatched can't be": base.Merge(query.MergeOf{Into: "x", WhenNotMatched: "replace"}), "not both": base.Merge(query.MergeOf{Into: "x", WhenMatched: "merge", WhenMatchedPipeline: other}),
 		"must be the first stage": other.GeoNear(query.GeoNearOf{DistanceField: "d"}), "place on earth": base.GeoNear(query.GeoNearOf{Near: query.Point{Latitude: 100}, DistanceField: "d"}), "Text must stand in the first": other.Match(query.Text("x")), "Near can't stand": base.Match(query.Or(query.Eq("a", 1), query.Near("b", query.Point{}, 0, 0))),
 		"one key that starts with $": base.Stage(bson.D{{Key: "match", Value: 1}}), "JavaScript": base.Stage(bson.D{{Key: "$addFields", Value: bson.D{{Key: "a", Value: bson.D{{Key: "$function", Value: 1}}}}}}), "not a document": base.Documents(1), "($replaceRoot)": base.ReplaceRoot(expr.Field("$x")),
@@ -109,8 +110,8 @@ func TestPipelineMistakesNameTheirStage(t *testing.T) {
 		"not a whole number": base.SetWindowFields(query.WindowsOf{Output: []query.GroupField{query.Window("a", acc.Sum(1).OverDocuments(acc.Offset(0.5), acc.Offset(1)))}}), "a bound of the window is empty": base.SetWindowFields(query.WindowsOf{Output: []query.GroupField{query.Window("a", acc.Sum(1).OverRange(acc.Bound{}, acc.Here()))}}),
 	} {
 		_, err := p.Build()
-		assert.ErrorIs(t, err, query.ErrInvalid, want)
-		assert.ErrorContains(t, err, want)
+		require.ErrorIs(t, err, query.ErrInvalid, want)
+		require.ErrorContains(t, err, want)
 	}
 }
 
@@ -136,10 +137,10 @@ func TestExpressionMistakes(t *testing.T) {
 		"zones add": expr.DateAdd(1, expr.Day, 1, "a", "b"), "bounds": expr.IndexOfCP("a", "b", 1, 2, 3), "meta": expr.Meta("$x"), "meta empty": expr.Meta(""), "unchecked js": expr.Unchecked(bson.D{{Key: "$function", Value: 1}}), "parts": expr.DateParts(1, 2, 3),
 	} {
 		_, err := e.Build()
-		assert.Error(t, err, name)
+		require.Error(t, err, name)
 		_, err = e.Projected()
-		assert.Error(t, err, name)
-		assert.Error(t, query.Expr(e).Err(), name)
+		require.Error(t, err, name)
+		require.Error(t, query.Expr(e).Err(), name)
 	}
 }
 
@@ -166,7 +167,7 @@ func TestSearch(t *testing.T) {
 		}
 		return n
 	}
-	assert.EqualValues(t, matching(true, true), *page.Total)
+	assert.Equal(t, matching(true, true), *page.Total)
 	assert.Len(t, page.Items, 3)
 	assert.True(t, page.HasNext)
 	assert.EqualValues(t, 230, page.Items[0].Total)
@@ -192,7 +193,7 @@ func TestSearch(t *testing.T) {
 		"limit": {Facets: []query.Facet{{Name: "a", Field: "a", Limit: -1}}}, "twice": {Facets: []query.Facet{{Name: "a", Field: "a"}, {Name: "a", Field: "b"}}}, "filter": {Facets: []query.Facet{{Name: "a", Field: "a", Selected: query.Eq("$x", 1)}}},
 	} {
 		_, err := find.Search(ctx, r)
-		assert.ErrorIs(t, err, query.ErrInvalid, name)
+		require.ErrorIs(t, err, query.ErrInvalid, name)
 	}
 }
 

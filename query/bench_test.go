@@ -5,11 +5,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/annals-es/annals/query"
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/annals-es/annals/query"
 )
 
 var sinkD bson.D
@@ -51,8 +52,11 @@ func BenchmarkFilter(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			sinkD = bson.D{
-				{Key: "status", Value: "paid"}, {Key: "total", Value: bson.D{{Key: "$gte", Value: total}}}, {Key: "placed_at", Value: bson.D{{Key: "$gte", Value: since}}},
-				{Key: "region", Value: bson.D{{Key: "$ne", Value: "north"}}}, {Key: "flags", Value: bson.D{{Key: "$lt", Value: 7}}},
+				{Key: "status", Value: "paid"},
+				{Key: "total", Value: bson.D{{Key: "$gte", Value: total}}},
+				{Key: "placed_at", Value: bson.D{{Key: "$gte", Value: since}}},
+				{Key: "region", Value: bson.D{{Key: "$ne", Value: "north"}}},
+				{Key: "flags", Value: bson.D{{Key: "$lt", Value: 7}}},
 			}
 		}
 	})

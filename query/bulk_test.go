@@ -5,12 +5,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/annals-es/annals/query"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/annals-es/annals/query"
 )
 
 func TestBulkOfEverything(t *testing.T) {
@@ -50,7 +51,7 @@ func TestBulkSplits(t *testing.T) {
 		r, err := b.Run(ctx)
 		require.NoError(t, err)
 		assert.EqualValues(t, 10, r.Inserted)
-		assert.Equal(t, 3, len(sent.named("insert")))
+		assert.Len(t, sent.named("insert"), 3)
 
 		b = query.SetBulkLimits(orders.Bulk(), 100_000, 2500)
 		for _, o := range someOrders(10) {
@@ -60,7 +61,7 @@ func TestBulkSplits(t *testing.T) {
 		r, err = b.Run(ctx)
 		require.NoError(t, err)
 		assert.EqualValues(t, 10, r.Modified)
-		assert.Equal(t, 5, len(sent.named("update")))
+		assert.Len(t, sent.named("update"), 5)
 	}
 }
 
@@ -78,7 +79,7 @@ func TestBulkErrorsNameTheCallersIndex(t *testing.T) {
 	var e *query.BulkError
 	require.ErrorAs(t, err, &e)
 	require.ErrorIs(t, err, query.ErrDuplicate)
-	assert.NotErrorIs(t, err, query.ErrOutcomeUnknown)
+	require.NotErrorIs(t, err, query.ErrOutcomeUnknown)
 	require.Len(t, e.Items, 3)
 	assert.Equal(t, []int{2, 4, 6}, []int{e.Items[0].Index, e.Items[1].Index, e.Items[2].Index})
 	assert.Equal(t, []string{"insert", "update one", "insert"}, []string{e.Items[0].Op, e.Items[1].Op, e.Items[2].Op})
@@ -124,7 +125,7 @@ func TestBulkMistakesSendNothing(t *testing.T) {
 		Replace(query.Eq("", 1), Order{}).DeleteOne(query.Eq("$a", 1)).DeleteMany(query.Filter{}).UpdateOne(orderID.Eq("x"), query.Update{}).Run(t.Context())
 	require.ErrorIs(t, err, query.ErrInvalid)
 	for _, part := range []string{"write 1", "write 2", "write 3", "write 4", "write 5", "write 6", "query.Everything()"} {
-		assert.ErrorContains(t, err, part)
+		require.ErrorContains(t, err, part)
 	}
 	assert.Empty(t, sent.named("insert"))
 }
@@ -139,7 +140,7 @@ func TestBulkAfterTheContextEnded(t *testing.T) {
 	require.ErrorAs(t, err, &e)
 	assert.Equal(t, []int{0, 1, 2}, e.NotAttempted)
 	require.ErrorIs(t, err, context.Canceled)
-	assert.NotErrorIs(t, err, query.ErrOutcomeUnknown)
+	require.NotErrorIs(t, err, query.ErrOutcomeUnknown)
 }
 
 func TestWrites(t *testing.T) {
@@ -206,7 +207,7 @@ func TestUpdateMistakes(t *testing.T) {
 		"sort direction": query.Update{}.PushWith("a", query.PushOptions{SortElements: 2}, 1), "bad condition": query.Update{}.PullWhere("a", query.Eq("$x", 1)), "no condition": query.Update{}.PullWhere("a"),
 	} {
 		_, err := u.Build()
-		assert.ErrorIs(t, err, query.ErrInvalid, name)
+		require.ErrorIs(t, err, query.ErrInvalid, name)
 	}
 	base := query.Set("a", 1)
 	left, right := base.Set("b", 2), base.Set("c", 3)
@@ -223,12 +224,16 @@ func TestDocument(t *testing.T) {
 	d, err := query.Doc().Field("a", 1).Nested("n", query.Doc().Field("b", "$x")).Array("l", 1, query.Doc().Field("c", true), bson.M{"z": 1, "y": 2}).
 		FieldIf(false, "no", 1).FieldIf(true, "yes", 1).Build()
 	require.NoError(t, err)
-	assert.Equal(t, bson.D{{Key: "a", Value: 1}, {Key: "n", Value: bson.D{{Key: "b", Value: "$x"}}},
-		{Key: "l", Value: bson.A{1, bson.D{{Key: "c", Value: true}}, bson.D{{Key: "y", Value: 2}, {Key: "z", Value: 1}}}}, {Key: "yes", Value: 1}}, d)
+	assert.Equal(t, bson.D{
+		{Key: "a", Value: 1},
+		{Key: "n", Value: bson.D{{Key: "b", Value: "$x"}}},
+		{Key: "l", Value: bson.A{1, bson.D{{Key: "c", Value: true}}, bson.D{{Key: "y", Value: 2}, {Key: "z", Value: 1}}}},
+		{Key: "yes", Value: 1},
+	}, d)
 	_, err = query.Doc().Field("$a", 1).Field("b.c", 1).Field("d", 1).Field("d", 2).Nested("n", query.Doc().Field("", 1)).Array("l", query.Doc().Field("\x00", 1)).Field("f", func() {}).Build()
 	require.ErrorIs(t, err, query.ErrInvalid)
 	for _, part := range []string{`"$a"`, "dot", "twice", "empty", "NUL", "func"} {
-		assert.ErrorContains(t, err, part)
+		require.ErrorContains(t, err, part)
 	}
 	base := query.Doc().Field("a", 1)
 	_ = base.Field("b", 2)

@@ -13,14 +13,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/annals-es/annals/query"
-	"github.com/annals-es/annals/query/acc"
-	"github.com/annals-es/annals/query/expr"
-	"github.com/annals-es/annals/query/urlfilter"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
+
+	"github.com/annals-es/annals/query"
+	"github.com/annals-es/annals/query/acc"
+	"github.com/annals-es/annals/query/expr"
+	"github.com/annals-es/annals/query/urlfilter"
 )
 
 // The tables of docs/queries.md are made of the blocks of this file: a section

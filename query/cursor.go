@@ -13,7 +13,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
-// ErrCursor: a cursor is damaged, forged, expired, or was made for another
+// ErrCursor says that a cursor is damaged, forged, expired, or was made for another
 // query. It says nothing about the collection: answer the request with 400.
 var ErrCursor = errors.New("invalid cursor")
 

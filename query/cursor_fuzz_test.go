@@ -3,6 +3,7 @@ package query
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -54,10 +55,8 @@ func FuzzCursor(f *testing.F) {
 		for n := range 4 {
 			_, err := c.open(token, scope{}, n)
 			if err == nil {
-				for _, g := range good {
-					if token == g {
-						return
-					}
+				if slices.Contains(good, token) {
+					return
 				}
 				t.Fatalf("a cursor that was not made here opens: %q", token)
 			}

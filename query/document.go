@@ -2,10 +2,12 @@ package query
 
 import (
 	"errors"
+	"slices"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/annals-es/annals/query/internal/literal"
 	"github.com/annals-es/annals/query/internal/name"
-	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
 // A Document is a document under construction. It is an immutable value; the
@@ -74,12 +76,12 @@ func (d Document) add(key string, v any) Document {
 			return d.fail(invalidf("document: %q is given twice", key))
 		}
 	}
-	d.fields = append(d.fields[:len(d.fields):len(d.fields)], bson.E{Key: key, Value: v})
+	d.fields = append(slices.Clip(d.fields), bson.E{Key: key, Value: v})
 	return d
 }
 
 func (d Document) fail(err error) Document {
-	d.errs = append(d.errs[:len(d.errs):len(d.errs)], err)
+	d.errs = append(slices.Clip(d.errs), err)
 	return d
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"go.mongodb.org/mongo-driver/v2/mongo"
 )
@@ -48,12 +49,7 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Is reports whether the error is of one of this package's kinds.
 func (e *Error) Is(target error) bool {
-	for _, k := range e.kinds {
-		if k == target {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(e.kinds, target)
 }
 
 // SafeToRetry reports whether the same call can be repeated without the risk of
@@ -86,8 +82,7 @@ func wrapError(op string, coll *mongo.Collection, err error, write bool) error {
 	if err == nil {
 		return nil
 	}
-	var already *Error
-	if errors.As(err, &already) {
+	if _, ok := errors.AsType[*Error](err); ok {
 		return err
 	}
 	return &Error{Op: op, Collection: namespace(coll), Err: err, kinds: kindsOf(err, write)}
@@ -130,8 +125,7 @@ const (
 // applied. What the server answered with a plain command or write error was
 // not; what was cut off, timed out or only partly acknowledged may have been.
 func outcomeUnknown(err error) bool {
-	var labeled mongo.LabeledError
-	if errors.As(err, &labeled) {
+	if labeled, ok := errors.AsType[mongo.LabeledError](err); ok {
 		if labeled.HasErrorLabel("NoWritesPerformed") {
 			return false
 		}
@@ -151,12 +145,9 @@ func outcomeUnknown(err error) bool {
 	if errors.As(err, &bwe) && bwe.WriteConcernError != nil {
 		return true
 	}
-	var server mongo.ServerError
-	if errors.As(err, &server) {
-		for _, code := range []int{codeInterruptedAtShutdown, codeInterrupted, codeMaxTimeMSExpired} {
-			if server.HasErrorCode(code) {
-				return true
-			}
+	if server, ok := errors.AsType[mongo.ServerError](err); ok {
+		if slices.ContainsFunc([]int{codeInterruptedAtShutdown, codeInterrupted, codeMaxTimeMSExpired}, server.HasErrorCode) {
+			return true
 		}
 	}
 	return false

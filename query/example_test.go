@@ -3,11 +3,12 @@ package query_test
 import (
 	"fmt"
 
+	"go.mongodb.org/mongo-driver/v2/bson"
+
 	"github.com/annals-es/annals/query"
 	"github.com/annals-es/annals/query/acc"
 	"github.com/annals-es/annals/query/expr"
 	"github.com/annals-es/annals/query/urlfilter"
-	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
 func ExampleFilter() {

@@ -7,10 +7,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/annals-es/annals/query"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/annals-es/annals/query"
 )
 
 // TestParsePlan reads answers in the shapes of servers from 4.4 to 8.0.

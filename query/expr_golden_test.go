@@ -9,11 +9,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/annals-es/annals/query"
-	"github.com/annals-es/annals/query/expr"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/annals-es/annals/query"
+	"github.com/annals-es/annals/query/expr"
 )
 
 type exprCase struct {

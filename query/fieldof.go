@@ -3,6 +3,7 @@ package query
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -90,8 +91,7 @@ func fillPointers(v reflect.Value, seen []reflect.Type) {
 		}
 	}
 	seen = append(seen, v.Type())
-	for i := range v.NumField() {
-		f := v.Field(i)
+	for _, f := range v.Fields() {
 		switch {
 		case f.Kind() == reflect.Struct:
 			fillPointers(f, seen)
@@ -119,7 +119,7 @@ func search(v, target reflect.Value, tags Tags, path []string) ([]string, bool, 
 		}
 		here := path
 		if !inline {
-			here = append(path[:len(path):len(path)], key)
+			here = append(slices.Clip(path), key)
 		}
 		if !inline && f.CanAddr() && f.Addr().Pointer() == target.Pointer() && f.Type() == target.Type().Elem() {
 			return here, true, nil

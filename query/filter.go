@@ -4,9 +4,10 @@ import (
 	"errors"
 	"fmt"
 
+	"go.mongodb.org/mongo-driver/v2/bson"
+
 	"github.com/annals-es/annals/query/internal/literal"
 	"github.com/annals-es/annals/query/internal/name"
-	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
 // A Filter says which documents match. It is an immutable value: combining

@@ -4,10 +4,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/annals-es/annals/query"
-	"github.com/annals-es/annals/query/expr"
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/annals-es/annals/query"
+	"github.com/annals-es/annals/query/expr"
 )
 
 type filterCase struct {

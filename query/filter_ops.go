@@ -4,9 +4,10 @@ import (
 	"regexp"
 	"strings"
 
+	"go.mongodb.org/mongo-driver/v2/bson"
+
 	"github.com/annals-es/annals/query/expr"
 	"github.com/annals-es/annals/query/internal/literal"
-	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
 // Eq matches documents whose field equals the value, or is an array with an

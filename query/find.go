@@ -1,14 +1,16 @@
 package query
 
 import (
+	"slices"
 	"time"
 
-	"github.com/annals-es/annals/query/expr"
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
 	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
+
+	"github.com/annals-es/annals/query/expr"
 )
 
 // A Find is a query under construction. It is an immutable value: every method
@@ -39,7 +41,7 @@ type findSpec struct {
 }
 
 func (f Find[T]) fail(format string, args ...any) Find[T] {
-	f.spec.errs = append(f.spec.errs[:len(f.spec.errs):len(f.spec.errs)], invalidf(format, args...))
+	f.spec.errs = append(slices.Clip(f.spec.errs), invalidf(format, args...))
 	return f
 }
 
@@ -183,16 +185,16 @@ func (f Find[T]) build() (b builtFind, err error) {
 	errs := f.spec.errs
 	b.spec = &f.spec
 	if b.filter, err = f.filter.Build(); err != nil {
-		errs = append(errs[:len(errs):len(errs)], err)
+		errs = append(slices.Clip(errs), err)
 	}
 	if b.projection, err = f.spec.projection.Build(); err != nil {
-		errs = append(errs[:len(errs):len(errs)], err)
+		errs = append(slices.Clip(errs), err)
 	}
 	if b.sort, err = buildSort(f.spec.sort); err != nil {
-		errs = append(errs[:len(errs):len(errs)], err)
+		errs = append(slices.Clip(errs), err)
 	}
 	if b.let, err = variables(f.spec.let); err != nil {
-		errs = append(errs[:len(errs):len(errs)], invalidf("find: %v", err))
+		errs = append(slices.Clip(errs), invalidf("find: %v", err))
 	}
 	if len(errs) > 0 {
 		return b, joinInvalid(errs)

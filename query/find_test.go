@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/annals-es/annals/query"
-	"github.com/annals-es/annals/query/expr"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -19,6 +17,9 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
 	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
+
+	"github.com/annals-es/annals/query"
+	"github.com/annals-es/annals/query/expr"
 )
 
 // commands records what a client sends.
@@ -144,7 +145,7 @@ func TestFindMistakes(t *testing.T) {
 		Skip(-1).Limit(-1).BatchSize(-1).MaxTime(-1).Hint("").Prefetch(-1).Let(expr.As("X", 1))
 	_, err := bad.All(ctx)
 	for _, part := range []string{"$x", "sort", "includes or excludes", "Skip", "Limit", "BatchSize", "MaxTime", "hint", "Prefetch", "variable name"} {
-		assert.ErrorContains(t, err, part)
+		require.ErrorContains(t, err, part)
 	}
 	for name, run := range map[string]func() error{
 		"first": func() error { _, err := bad.First(ctx); return err }, "one": func() error { _, err := bad.One(ctx); return err },
@@ -163,10 +164,10 @@ func TestFindMistakes(t *testing.T) {
 			return nil
 		},
 	} {
-		assert.ErrorIs(t, run(), query.ErrInvalid, name)
+		require.ErrorIs(t, run(), query.ErrInvalid, name)
 	}
 	_, err = query.Distinct[string](ctx, orders.Find(), query.Name("$a"))
-	assert.ErrorIs(t, err, query.ErrInvalid)
+	require.ErrorIs(t, err, query.ErrInvalid)
 	assert.Empty(t, sent.named("find"))
 }
 
@@ -265,7 +266,8 @@ func TestStreamDecodesWithoutTheDriverWhereItCan(t *testing.T) {
 	assert.Equal(t, 9, n)
 	// A panic comes out where the reader is.
 	assert.PanicsWithValue(t, "in decoding", func() {
-		for range query.From[self](coll).Find(query.Gt("_id", "o010")).Sort(query.Asc("_id")).BatchSize(4).Stream(ctx) {
+		for _, err := range query.From[self](coll).Find(query.Gt("_id", "o010")).Sort(query.Asc("_id")).BatchSize(4).Stream(ctx) {
+			assert.NoError(t, err)
 		}
 	})
 }
@@ -351,11 +353,12 @@ func TestProcessStopsAtTheFirstError(t *testing.T) {
 	})
 	// Breaking out waits for what is under way.
 	var running atomic.Int64
-	for range query.MapOrdered(ctx, orders.Find().Stream(ctx), 4, func(context.Context, Order) (int, error) {
+	for _, err := range query.MapOrdered(ctx, orders.Find().Stream(ctx), 4, func(context.Context, Order) (int, error) {
 		running.Add(1)
 		defer running.Add(-1)
 		return 1, nil
 	}) {
+		require.NoError(t, err)
 		break
 	}
 	assert.Zero(t, running.Load())
@@ -410,7 +413,7 @@ func TestErrorsNameOperationAndCollection(t *testing.T) {
 
 	_, err = orders.InsertOne(t.Context(), Order{ID: "o000"})
 	require.ErrorIs(t, err, query.ErrDuplicate)
-	assert.NotErrorIs(t, err, query.ErrOutcomeUnknown)
+	require.NotErrorIs(t, err, query.ErrOutcomeUnknown)
 
 	ctx, cancel := context.WithTimeout(t.Context(), time.Nanosecond)
 	defer cancel()

@@ -5,9 +5,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/annals-es/annals/query"
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/mongo"
+
+	"github.com/annals-es/annals/query"
 )
 
 // Order is a read model as a projector would keep it.

@@ -4,10 +4,11 @@ import (
 	"context"
 	"sync"
 
-	"github.com/annals-es/annals/query/expr"
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/annals-es/annals/query/expr"
 )
 
 // Total says how a page counts.

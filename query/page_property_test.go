@@ -7,10 +7,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/annals-es/annals/query"
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"pgregory.net/rapid"
+
+	"github.com/annals-es/annals/query"
 )
 
 // sortable draws a value of any type that can be a sort key, often equal to an
@@ -20,10 +21,23 @@ func sortable() *rapid.Generator[any] {
 	decimal, _ := bson.ParseDecimal128("1.5")
 	nan, _ := bson.ParseDecimal128("NaN")
 	pool := []any{
-		missing, missing, nil, nil, bson.MinKey{}, bson.MaxKey{}, math.NaN(), nan, math.Inf(1), math.Inf(-1), 0.0, math.Copysign(0, -1), int32(1), int64(1), 1.0, 1.5, decimal, int64(math.MaxInt64), float64(math.MaxInt64),
-		int32(-3), "", "a", "b", "ä", bson.Symbol("a"), bson.D{}, bson.D{{Key: "a", Value: 1}}, bson.D{{Key: "$gt", Value: 1}}, bson.D{{Key: "b", Value: nil}},
-		bson.Binary{Data: []byte{1}}, bson.Binary{Subtype: 4, Data: make([]byte, 16)}, bson.Binary{Data: []byte{1, 2}},
-		bson.ObjectID{1}, bson.ObjectID{2}, false, true, time.UnixMilli(0).UTC(), time.UnixMilli(-5).UTC(), bson.Timestamp{T: 1, I: 2}, bson.Timestamp{T: 1, I: 1},
+		missing, missing, nil, nil,
+		bson.MinKey{},
+		bson.MaxKey{},
+		math.NaN(), nan, math.Inf(1), math.Inf(-1), 0.0, math.Copysign(0, -1), int32(1), int64(1), 1.0, 1.5, decimal, int64(math.MaxInt64), float64(math.MaxInt64),
+		int32(-3), "", "a", "b", "ä", bson.Symbol("a"),
+		bson.D{},
+		bson.D{{Key: "a", Value: 1}},
+		bson.D{{Key: "$gt", Value: 1}},
+		bson.D{{Key: "b", Value: nil}},
+		bson.Binary{Data: []byte{1}},
+		bson.Binary{Subtype: 4, Data: make([]byte, 16)},
+		bson.Binary{Data: []byte{1, 2}},
+		bson.ObjectID{1},
+		bson.ObjectID{2},
+		false, true, time.UnixMilli(0).UTC(), time.UnixMilli(-5).UTC(),
+		bson.Timestamp{T: 1, I: 2},
+		bson.Timestamp{T: 1, I: 1},
 	}
 	return rapid.SampledFrom(pool)
 }
@@ -33,11 +47,11 @@ type missingField struct{}
 func drawDocument(t *rapid.T, id any) bson.D {
 	d := bson.D{{Key: "_id", Value: id}}
 	for _, key := range []string{"a", "b"} {
-		if v := sortable().Draw(t, key); v != (any)(missingField{}) {
+		if v := sortable().Draw(t, key); v != any(missingField{}) {
 			d = append(d, bson.E{Key: key, Value: v})
 		}
 	}
-	if v := sortable().Draw(t, "n.x"); v != (any)(missingField{}) {
+	if v := sortable().Draw(t, "n.x"); v != any(missingField{}) {
 		d = append(d, bson.E{Key: "n", Value: bson.D{{Key: "x", Value: v}}})
 	}
 	return append(d, bson.E{Key: "keep", Value: rapid.Bool().Draw(t, "keep")})

@@ -5,10 +5,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/annals-es/annals/query"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/annals-es/annals/query"
 )
 
 func testCursors(t testing.TB) *query.Cursors {
@@ -69,10 +70,10 @@ func TestOffsetPages(t *testing.T) {
 
 	for _, r := range []query.PageRequest{{Page: -1}, {PageSize: -1}, {PageSize: query.MaxPageSize + 1}, {Page: 1 << 62}, {Total: 9}} {
 		_, err = find.Page(ctx, r)
-		assert.ErrorIs(t, err, query.ErrInvalid)
+		require.ErrorIs(t, err, query.ErrInvalid)
 	}
 	_, err = find.Limit(3).Page(ctx, query.PageRequest{})
-	assert.ErrorIs(t, err, query.ErrInvalid)
+	require.ErrorIs(t, err, query.ErrInvalid)
 }
 
 func TestKeysetPages(t *testing.T) {
@@ -176,7 +177,7 @@ func TestKeysetProjection(t *testing.T) {
 
 	for _, projection := range []query.Projection{query.Exclude("total"), query.Include("status").NoID(), query.Include("total.x"), query.Include("a").Compute("total", 1)} {
 		_, err = find.Project(projection).Keyset(ctx, query.Keyset{Cursors: k.Cursors})
-		assert.ErrorIs(t, err, query.ErrInvalid)
+		require.ErrorIs(t, err, query.ErrInvalid)
 	}
 	_, err = find.Project(query.Exclude("region")).Keyset(ctx, query.Keyset{Cursors: k.Cursors})
 	require.NoError(t, err)
@@ -191,7 +192,7 @@ func TestKeysetRefuses(t *testing.T) {
 	cursors := testCursors(t)
 	for _, bad := range []query.Keyset{{}, {Cursors: cursors, Size: -1}, {Cursors: cursors, Size: query.MaxPageSize + 1}} {
 		_, err := find.Keyset(ctx, bad)
-		assert.ErrorIs(t, err, query.ErrInvalid)
+		require.ErrorIs(t, err, query.ErrInvalid)
 	}
 	_, err := find.Skip(1).Keyset(ctx, query.Keyset{Cursors: cursors})
 	require.ErrorIs(t, err, query.ErrInvalid)
@@ -218,7 +219,7 @@ func TestKeysetRefuses(t *testing.T) {
 		"too long":           {find, cursors, string(bytes.Repeat([]byte("A"), query.MaxCursorLength+1))},
 	} {
 		_, err := c.find.Keyset(ctx, query.Keyset{Cursors: c.cursors, Cursor: c.cursor})
-		assert.ErrorIs(t, err, query.ErrCursor, name)
+		require.ErrorIs(t, err, query.ErrCursor, name)
 	}
 	// Every changed character is noticed.
 	for i := range p.Next {
@@ -285,7 +286,7 @@ func TestKeysetRefusesValuesWithoutAPlace(t *testing.T) {
 				continue
 			}
 			require.Error(t, err, name)
-			assert.ErrorContains(t, err, "sort key", name)
+			require.ErrorContains(t, err, "sort key", name)
 		}
 	}
 	// A key that doesn't fit into a cursor.

@@ -3,13 +3,15 @@ package query
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/annals-es/annals/query/acc"
 	"github.com/annals-es/annals/query/expr"
 	"github.com/annals-es/annals/query/internal/literal"
 	"github.com/annals-es/annals/query/internal/name"
-	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
 // A Pipeline is an aggregation pipeline. It is an immutable value: every method
@@ -57,7 +59,7 @@ func (p Pipeline) Append(others ...Pipeline) Pipeline {
 		for _, s := range o.stages {
 			p = p.add(s[0].Key, s[0].Value)
 		}
-		p.errs = append(p.errs[:len(p.errs):len(p.errs)], o.errs...)
+		p.errs = append(slices.Clip(p.errs), o.errs...)
 	}
 	return p
 }
@@ -91,14 +93,14 @@ func (p Pipeline) add(op string, v any) Pipeline {
 	case firstOnly[op] && len(p.stages) > 0:
 		p = p.fail(op, "it must be the first stage")
 	}
-	p.stages = append(p.stages[:len(p.stages):len(p.stages)], bson.D{{Key: op, Value: v}})
+	p.stages = append(slices.Clip(p.stages), bson.D{{Key: op, Value: v}})
 	return p
 }
 
 // fail records a mistake of the stage that would come next.
 func (p Pipeline) fail(op, format string, args ...any) Pipeline {
 	err := invalidf("pipeline: stage %d (%s): %s", len(p.stages)+1, op, fmt.Sprintf(format, args...))
-	p.errs = append(p.errs[:len(p.errs):len(p.errs)], err)
+	p.errs = append(slices.Clip(p.errs), err)
 	return p
 }
 

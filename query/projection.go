@@ -2,10 +2,12 @@ package query
 
 import (
 	"errors"
+	"slices"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/annals-es/annals/query/expr"
 	"github.com/annals-es/annals/query/internal/name"
-	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
 // A Projection says which fields of the matching documents come back. It is an
@@ -112,12 +114,12 @@ func (p Projection) add(field string, mode int, v any) Projection {
 	if mode != 0 {
 		p.mode = mode
 	}
-	p.fields = append(p.fields[:len(p.fields):len(p.fields)], bson.E{Key: field, Value: v})
+	p.fields = append(slices.Clip(p.fields), bson.E{Key: field, Value: v})
 	return p
 }
 
 func (p Projection) fail(err error) Projection {
-	p.errs = append(p.errs[:len(p.errs):len(p.errs)], err)
+	p.errs = append(slices.Clip(p.errs), err)
 	return p
 }
 

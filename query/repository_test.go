@@ -5,12 +5,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/annals-es/annals/query"
-	"github.com/annals-es/annals/query/expr"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
+
+	"github.com/annals-es/annals/query"
+	"github.com/annals-es/annals/query/expr"
 )
 
 var namedOne = expr.As("one", 1)
@@ -135,7 +136,7 @@ func TestRepositoryNewEntities(t *testing.T) {
 	sameName := &account{Name: "a"}
 	err = repo.Save(ctx, sameName)
 	require.ErrorIs(t, err, query.ErrDuplicate)
-	assert.NotErrorIs(t, err, query.ErrConflict)
+	require.NotErrorIs(t, err, query.ErrConflict)
 	assert.True(t, sameName.ID.IsZero())
 	require.ErrorIs(t, repo.Update(ctx, &account{}), query.ErrInvalid)
 	require.ErrorIs(t, repo.Update(ctx, &account{ID: bson.NewObjectID()}), query.ErrNotFound)

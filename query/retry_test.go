@@ -5,12 +5,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/annals-es/annals/query"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/annals-es/annals/query"
+	"github.com/annals-es/annals/simstore/mongosim"
 )
 
 // failing returns orders of a client of its own, whose commands can be made to fail.
@@ -267,4 +269,31 @@ func TestUpsertIsRepeatedAfterARace(t *testing.T) {
 	_, err = orders.UpdateOne(t.Context(), orderID.Eq("o001"), orderTotal.Inc(1))
 	require.ErrorIs(t, err, query.ErrDuplicate, "only upserts can lose that race")
 	assert.Len(t, sent.named("update"), 1)
+}
+
+// TestWorkIsDoneOnceWhenTheAnswerIsLost: the write was done, the driver asks
+// again with the same transaction number, and the server answers without doing it again.
+func TestWorkIsDoneOnceWhenTheAnswerIsLost(t *testing.T) {
+	t.Parallel()
+	server := mongosim.Start(t)
+	orders := ordersInDB(t, server.Client(t).Database("shop"), 3)
+	ctx := t.Context()
+	lose := func(times int, command string) {
+		require.NoError(t, server.FailCommand(mongosim.FailPoint{Commands: []string{command}, Times: times, LoseReply: true}))
+	}
+	lose(1, "update")
+	r, err := orders.UpdateOne(ctx, orderID.Eq("o001"), orderTotal.Inc(1))
+	require.NoError(t, err)
+	assert.EqualValues(t, 1, r.Modified)
+	o, err := orders.Find(orderID.Eq("o001")).One(ctx)
+	require.NoError(t, err)
+	assert.EqualValues(t, 11, o.Total)
+
+	// Of many documents nobody asks again, and the error doesn't say "not written": they were.
+	lose(1, "update")
+	_, err = orders.UpdateMany(ctx, query.Everything(), orderTotal.Inc(1))
+	require.ErrorIs(t, err, query.ErrOutcomeUnknown)
+	o, err = orders.Find(orderID.Eq("o001")).One(ctx)
+	require.NoError(t, err)
+	assert.EqualValues(t, 12, o.Total)
 }

@@ -4,10 +4,11 @@ import (
 	"context"
 	"fmt"
 
+	"go.mongodb.org/mongo-driver/v2/bson"
+
 	"github.com/annals-es/annals/query/acc"
 	"github.com/annals-es/annals/query/expr"
 	"github.com/annals-es/annals/query/internal/name"
-	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
 // A Facet is one column of a faceted search: how many documents there are for

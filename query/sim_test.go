@@ -3,9 +3,10 @@ package query_test
 import (
 	"testing"
 
-	"github.com/annals-es/annals/simstore/mongosim"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/annals-es/annals/simstore/mongosim"
 )
 
 // simulated starts a simulated server for one test and connects to it.

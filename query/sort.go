@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/annals-es/annals/query/internal/name"
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/annals-es/annals/query/internal/name"
 )
 
 // A SortKey is one field of an order. Make one with Asc, Desc or ByTextScore.

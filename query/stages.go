@@ -4,11 +4,12 @@ import (
 	"errors"
 	"fmt"
 
+	"go.mongodb.org/mongo-driver/v2/bson"
+
 	"github.com/annals-es/annals/query/acc"
 	"github.com/annals-es/annals/query/expr"
 	"github.com/annals-es/annals/query/internal/literal"
 	"github.com/annals-es/annals/query/internal/name"
-	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
 // A LookupOf describes a $lookup: by equal fields, by a pipeline, or by both.

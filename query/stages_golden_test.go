@@ -3,11 +3,12 @@ package query_test
 import (
 	"testing"
 
+	"github.com/stretchr/testify/require"
+	"go.mongodb.org/mongo-driver/v2/bson"
+
 	"github.com/annals-es/annals/query"
 	"github.com/annals-es/annals/query/acc"
 	"github.com/annals-es/annals/query/expr"
-	"github.com/stretchr/testify/require"
-	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
 type pipelineCase struct {
@@ -21,7 +22,7 @@ type pipelineCase struct {
 	target string
 }
 
-func ptr[T any](v T) *T { return &v }
+//go:fix inline
 
 // pipelineCases has every stage.
 func pipelineCases() []pipelineCase {
@@ -69,30 +70,42 @@ func pipelineCases() []pipelineCase {
 		q("count", query.Match(query.Eq("status", "paid")).Count("n")),
 		q("sortByCount", query.Pipe().Unwind("lines").SortByCount(expr.Field("lines.sku")).Limit(1)),
 		q("bucket", query.Pipe().Bucket(query.BucketOf{By: expr.Field("flags"), Boundaries: []any{0, 3, 6}, Default: "rest"})),
-		q("bucket output", query.Pipe().Bucket(query.BucketOf{By: expr.Field("flags"), Boundaries: []any{0, 3, 100}, Default: "none",
-			Output: []query.GroupField{query.Acc("n", acc.Sum(1)), query.Acc("max", acc.Max(expr.Field("flags")))}})),
+		q("bucket output", query.Pipe().Bucket(query.BucketOf{
+			By: expr.Field("flags"), Boundaries: []any{0, 3, 100}, Default: "none",
+			Output: []query.GroupField{query.Acc("n", acc.Sum(1)), query.Acc("max", acc.Max(expr.Field("flags")))},
+		})),
 		q("bucketAuto", query.Match(query.Exists("flags")).BucketAuto(query.BucketAutoOf{By: expr.Field("flags"), Buckets: 2})),
-		q("bucketAuto output", query.Match(query.Exists("flags")).BucketAuto(query.BucketAutoOf{By: expr.Field("flags"), Buckets: 2,
-			Output: []query.GroupField{query.Acc("sum", acc.Sum(expr.Field("flags")))}})),
+		q("bucketAuto output", query.Match(query.Exists("flags")).BucketAuto(query.BucketAutoOf{
+			By: expr.Field("flags"), Buckets: 2,
+			Output: []query.GroupField{query.Acc("sum", acc.Sum(expr.Field("flags")))},
+		})),
 		{name: "bucketAuto granularity", since: -1, pipeline: query.Match(query.Gt("flags", 0)).BucketAuto(query.BucketAutoOf{By: expr.Field("flags"), Buckets: 2, Granularity: "POWERSOF2"})},
 		q("replaceRoot", query.Match(query.Exists("customer")).Sort(byID).ReplaceRoot(expr.Field("customer"))),
 		q("replaceWith", query.Match(query.Exists("customer")).Sort(byID).ReplaceWith(expr.MergeObjects(expr.Object(expr.As("id", expr.Field("_id"))), expr.Field("customer")))),
 		q("redact", query.Pipe().Redact(expr.Cond(expr.Eq(expr.Field("status"), "paid"), expr.Unchecked("$$KEEP"), expr.Unchecked("$$PRUNE"))).Append(ids).Sort(byID)),
 		q("unionWith", query.Pipe().Append(ids).UnionWith("regions", query.Pipe()).Sort(query.Asc("_id")).Project(query.Include("_id"))),
 		q("unionWith pipeline", query.Match(query.Eq("status", "open")).Append(ids).UnionWith("regions", query.Match(query.Eq("manager", "m1")).Append(ids))),
-		q("graphLookup", query.Match(query.Eq("_id", 7)).GraphLookup(query.GraphLookupOf{From: "orders", StartWith: expr.Field("parent"),
-			ConnectFromField: "parent", ConnectToField: "_id", As: "ancestors", MaxDepth: ptr(5), DepthField: "depth", Restrict: query.Ne("status", "void")}).
+		q("graphLookup", query.Match(query.Eq("_id", 7)).GraphLookup(query.GraphLookupOf{
+			From: "orders", StartWith: expr.Field("parent"),
+			ConnectFromField: "parent", ConnectToField: "_id", As: "ancestors", MaxDepth: new(5), DepthField: "depth", Restrict: query.Ne("status", "void"),
+		}).
 			Unwind("ancestors").Project(query.Include("ancestors._id", "ancestors.depth")).Sort(query.Asc("ancestors._id"))),
-		since(50, "setWindowFields", query.Pipe().SetWindowFields(query.WindowsOf{PartitionBy: expr.Field("region"), SortBy: []query.SortKey{query.Asc("_id")},
+		since(50, "setWindowFields", query.Pipe().SetWindowFields(query.WindowsOf{
+			PartitionBy: expr.Field("region"), SortBy: []query.SortKey{query.Asc("_id")},
 			Output: []query.GroupField{
 				query.Window("running", acc.Sum(expr.Field("flags")).OverDocuments(acc.Unbounded(), acc.Here())),
 				query.Window("rank", acc.Rank()),
-			}}).Project(query.Include("running", "rank")).Sort(byID)),
+			},
+		}).Project(query.Include("running", "rank")).Sort(byID)),
 		{name: "merge", pipeline: query.Match(query.Eq("status", "paid")).Append(ids).Merge(query.MergeOf{Into: "merged"}), target: "merged"},
-		{name: "merge all", pipeline: query.Pipe().Append(ids).Merge(query.MergeOf{Into: "merged_all", On: []string{"_id"},
-			WhenMatched: query.MergeKeepExisting, WhenNotMatched: query.MergeInsert}), target: "merged_all"},
-		{name: "merge pipeline", since: -1, pipeline: query.Pipe().Merge(query.MergeOf{Database: "other", Into: "x", On: []string{"a", "b"}, Let: []expr.NamedExpr{expr.As("y", 1)},
-			WhenMatchedPipeline: query.Pipe().Set(expr.As("n", expr.Add(expr.Field("n"), expr.Var("new.n")))), WhenNotMatched: query.MergeDiscard})},
+		{name: "merge all", pipeline: query.Pipe().Append(ids).Merge(query.MergeOf{
+			Into: "merged_all", On: []string{"_id"},
+			WhenMatched: query.MergeKeepExisting, WhenNotMatched: query.MergeInsert,
+		}), target: "merged_all"},
+		{name: "merge pipeline", since: -1, pipeline: query.Pipe().Merge(query.MergeOf{
+			Database: "other", Into: "x", On: []string{"a", "b"}, Let: []expr.NamedExpr{expr.As("y", 1)},
+			WhenMatchedPipeline: query.Pipe().Set(expr.As("n", expr.Add(expr.Field("n"), expr.Var("new.n")))), WhenNotMatched: query.MergeDiscard,
+		})},
 		{name: "out", pipeline: query.Match(query.Eq("status", "open")).Append(ids).Out("", "written"), target: "written"},
 		{name: "out database", since: -1, pipeline: query.Pipe().Out("other", "written")},
 		{name: "geoNear", since: -1, pipeline: query.Pipe().GeoNear(query.GeoNearOf{Near: query.Point{Longitude: 13, Latitude: 52}, DistanceField: "d", MinMetres: 1, MaxMetres: 10, Filter: query.Eq("a", 1), Key: "place"})},

@@ -6,10 +6,11 @@ import (
 	"slices"
 	"strings"
 
+	"go.mongodb.org/mongo-driver/v2/bson"
+
 	"github.com/annals-es/annals/query/expr"
 	"github.com/annals-es/annals/query/internal/literal"
 	"github.com/annals-es/annals/query/internal/name"
-	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
 // An Update says how documents change. It is an immutable value, put together by
@@ -236,7 +237,7 @@ func (u Update) Where(identifier string, conditions ...Filter) Update {
 			return u.fail(invalidf("update: array filter %q is given twice", identifier))
 		}
 	}
-	u.filters = append(u.filters[:len(u.filters):len(u.filters)], d)
+	u.filters = append(slices.Clip(u.filters), d)
 	return u
 }
 
@@ -260,18 +261,15 @@ func (f Filter) prefixed(identifier string) Filter {
 
 // filterIdentifier finds the identifier that an array filter is about.
 func filterIdentifier(d bson.D) string {
-	for _, e := range d {
-		if list, ok := e.Value.(bson.A); ok && strings.HasPrefix(e.Key, "$") {
-			for _, part := range list {
-				if inner, ok := part.(bson.D); ok {
-					return filterIdentifier(inner)
-				}
-			}
-		}
-		id, _, _ := strings.Cut(e.Key, ".")
-		return id
+	if len(d) == 0 {
+		return ""
 	}
-	return ""
+	if list, ok := d[0].Value.(bson.A); ok && strings.HasPrefix(d[0].Key, "$") && len(list) > 0 {
+		inner, _ := list[0].(bson.D)
+		return filterIdentifier(inner)
+	}
+	id, _, _ := strings.Cut(d[0].Key, ".")
+	return id
 }
 
 // With adds the changes of other updates.
@@ -347,12 +345,12 @@ func (u Update) add(op, path string, v any) Update {
 			return u.fail(invalidf("update: $rename to %q and %s of %q overlap", to, op, path))
 		}
 	}
-	u.changes = append(u.changes[:len(u.changes):len(u.changes)], change{op, path, v})
+	u.changes = append(slices.Clip(u.changes), change{op, path, v})
 	return u
 }
 
 func (u Update) fail(err error) Update {
-	u.errs = append(u.errs[:len(u.errs):len(u.errs)], err)
+	u.errs = append(slices.Clip(u.errs), err)
 	return u
 }
 
@@ -446,11 +444,11 @@ func values(elements []any) (list bson.A, document bool, err error) {
 }
 
 func isNumber(v any) bool {
-	switch v.(type) {
+	switch v := v.(type) {
 	case int, int8, int16, int32, int64, uint8, uint16, uint32, uint, uint64, float32, float64, bson.Decimal128:
 		return true
 	case bson.RawValue:
-		return v.(bson.RawValue).IsNumber()
+		return v.IsNumber()
 	}
 	return isNumericKind(v)
 }

@@ -3,10 +3,11 @@ package query_test
 import (
 	"testing"
 
-	"github.com/annals-es/annals/query"
-	"github.com/annals-es/annals/query/expr"
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/annals-es/annals/query"
+	"github.com/annals-es/annals/query/expr"
 )
 
 type updateCase struct {
@@ -40,8 +41,8 @@ func updateCases() []updateCase {
 		u("push", 1, query.Push("tags", "late")),
 		u("push several", 1, query.Push("tags", "a", "b")),
 		u("push operator document is data", 1, query.Push("lines", bson.D{{Key: "each", Value: bson.A{1}}})),
-		u("push with", 1, query.Update{}.PushWith("scores", query.PushOptions{Position: ptr(0), Slice: ptr(2), SortElements: -1}, 99, 1)),
-		u("push sorted", 1, query.Update{}.PushWith("lines", query.PushOptions{Sort: []query.SortKey{query.Desc("qty")}, Slice: ptr(-2)}, bson.D{{Key: "sku", Value: "z"}, {Key: "qty", Value: 9}})),
+		u("push with", 1, query.Update{}.PushWith("scores", query.PushOptions{Position: new(0), Slice: new(2), SortElements: -1}, 99, 1)),
+		u("push sorted", 1, query.Update{}.PushWith("lines", query.PushOptions{Sort: []query.SortKey{query.Desc("qty")}, Slice: new(-2)}, bson.D{{Key: "sku", Value: "z"}, {Key: "qty", Value: 9}})),
 		u("addToSet", 1, query.AddToSet("tags", "gift")),
 		u("addToSet several", 1, query.AddToSet("tags", "gift", "x")),
 		u("addToSet document", 1, query.AddToSet("lines", bson.D{{Key: "sku", Value: "n"}})),

@@ -190,7 +190,7 @@ func (c *Collection[T]) DeleteMany(ctx context.Context, filter Filter) (int64, e
 	return r.DeletedCount, nil
 }
 
-// Before and After say which version of a document FindAndUpdate returns.
+// Which says which version of a document FindAndUpdate returns.
 type Which bool
 
 const (

@@ -10,8 +10,9 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/annals-es/annals/query/expr"
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/annals-es/annals/query/expr"
 )
 
 // An Accumulator computes one value out of the documents of a group or a

@@ -3,8 +3,9 @@ package acc
 import (
 	"fmt"
 
-	"github.com/annals-es/annals/query/expr"
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/annals-es/annals/query/expr"
 )
 
 // A Bound is one end of a window.

@@ -1,8 +1,9 @@
 package expr
 
 import (
-	"github.com/annals-es/annals/query/internal/name"
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/annals-es/annals/query/internal/name"
 )
 
 // Eq ($eq) is true if x equals y.

@@ -14,9 +14,10 @@ import (
 	"fmt"
 	"strings"
 
+	"go.mongodb.org/mongo-driver/v2/bson"
+
 	"github.com/annals-es/annals/query/internal/literal"
 	"github.com/annals-es/annals/query/internal/name"
-	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
 // An Expr is an immutable expression. The zero Expr is the constant null.
@@ -96,7 +97,7 @@ func Now() Expr { return Expr{value: "$$NOW"} }
 // ClusterTime is the logical time of a replica set.
 func ClusterTime() Expr { return Expr{value: "$$CLUSTER_TIME"} }
 
-// Remove, as the value of a field, leaves the field out.
+// Remove leaves a field out when it is the value of the field.
 func Remove() Expr { return Expr{value: "$$REMOVE"} }
 
 func system(variable string, path []string) Expr {

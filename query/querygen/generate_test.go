@@ -4,12 +4,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
-	"github.com/annals-es/annals/query/querygen/internal/sample"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/annals-es/annals/query/querygen/internal/sample"
 )
 
 // TestSampleIsUpToDate: the generated file is the golden file, and the compiler its judge.
@@ -59,11 +59,11 @@ func TestRun(t *testing.T) {
 		"without a directory": args("-type", "A", "-out", "x/y.go"), "no such file": {"-dir", filepath.Join(dir, "none"), "-type", "A"}, "flag provided but not defined": args("-nope"),
 		"no Go package": {"-dir", t.TempDir(), "-type", "A"},
 	} {
-		assert.ErrorContains(t, run(a, io.Discard), want)
+		require.ErrorContains(t, run(a, io.Discard), want)
 	}
 	write("b.go", "package a\n\ntype B struct{ C x.Y }\n")
 	require.ErrorContains(t, run(args("-type", "B"), io.Discard), "not imported")
 	write("c.go", "package")
 	require.Error(t, run(args("-type", "A"), io.Discard))
-	assert.False(t, strings.Contains(packageName("go.mongodb.org/mongo-driver/v2"), "v2"))
+	assert.NotContains(t, packageName("go.mongodb.org/mongo-driver/v2"), "v2")
 }

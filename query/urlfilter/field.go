@@ -11,8 +11,9 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/annals-es/annals/query"
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/annals-es/annals/query"
 )
 
 // A Type is how the values of a field are written in a URL.
@@ -160,7 +161,7 @@ func (f *Field) check() error {
 	}
 	for _, e := range f.Enum {
 		if _, err := f.parse(e); err != nil {
-			return fmt.Errorf("Enum: %w", err)
+			return fmt.Errorf("a value of Enum: %w", err)
 		}
 	}
 	return nil

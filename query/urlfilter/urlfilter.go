@@ -348,15 +348,15 @@ func (s *Spec) names() string {
 
 // splitOp takes "name[op]" apart; no brackets mean eq.
 func splitOp(parameter string) (name string, op Op, ok bool) {
-	open := strings.IndexByte(parameter, '[')
-	if open < 0 {
+	before, after, ok := strings.Cut(parameter, "[")
+	if !ok {
 		return parameter, Eq, true
 	}
-	inner, closed := strings.CutSuffix(parameter[open+1:], "]")
+	inner, closed := strings.CutSuffix(after, "]")
 	if !closed || strings.ContainsAny(inner, "[]") {
 		return "", "", false
 	}
-	return parameter[:open], Op(inner), true
+	return before, Op(inner), true
 }
 
 func (p *parser) condition(parameter string, f Field, op Op, v string) {

@@ -9,11 +9,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/annals-es/annals/query"
-	"github.com/annals-es/annals/query/urlfilter"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/annals-es/annals/query"
+	"github.com/annals-es/annals/query/urlfilter"
 )
 
 type status string
@@ -90,7 +91,8 @@ func TestParse(t *testing.T) {
 		"size=m":                                query.Eq("size", 2),
 		"utm_source=x":                          query.Everything(),
 		"ref=0e3b9063-8abd-4eb3-9f9f-f4c59fd30a60": query.Eq("ref", bson.Binary{Subtype: 4, Data: []byte{
-			0x0e, 0x3b, 0x90, 0x63, 0x8a, 0xbd, 0x4e, 0xb3, 0x9f, 0x9f, 0xf4, 0xc5, 0x9f, 0xd3, 0x0a, 0x60}}),
+			0x0e, 0x3b, 0x90, 0x63, 0x8a, 0xbd, 0x4e, 0xb3, 0x9f, 0x9f, 0xf4, 0xc5, 0x9f, 0xd3, 0x0a, 0x60,
+		}}),
 	} {
 		r, err := spec.ParseString(raw)
 		require.NoError(t, err, raw)
@@ -152,7 +154,7 @@ func TestParseRefuses(t *testing.T) {
 	} {
 		_, err := spec.ParseString(raw)
 		var e *urlfilter.Error
-		assert.ErrorAs(t, err, &e, raw)
+		require.ErrorAs(t, err, &e, raw)
 	}
 }
 
@@ -189,7 +191,7 @@ func TestNewRefuses(t *testing.T) {
 		"broken selector": {Fields: []urlfilter.Field{urlfilter.For("x", query.FieldOf(func(*order) *string { return new(string) }))}},
 	} {
 		_, err := urlfilter.New(c)
-		assert.Error(t, err, why)
+		require.Error(t, err, why)
 	}
 	assert.Panics(t, func() { urlfilter.MustNew(urlfilter.Config{}) })
 }
