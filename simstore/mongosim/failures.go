@@ -124,6 +124,17 @@ func (s *Server) DropConnections() {
 	}
 }
 
+// SetUsers replaces the accounts of Config.Users, as when passwords are changed.
+// Connections that have authenticated stay so until they end. A server that began
+// without users, or is left without any, asks nobody to authenticate.
+func (s *Server) SetUsers(users ...User) error {
+	list := make([]command.User, len(users))
+	for i, u := range users {
+		list[i] = command.User(u)
+	}
+	return s.engine.SetUsers(list)
+}
+
 // TruncateOplog forgets all operations up to now: a change stream that has not yet
 // read them, or resumes before them, gets ChangeStreamHistoryLost (286).
 func (s *Server) TruncateOplog() { s.engine.TruncateOplog() }

@@ -44,8 +44,14 @@ func TestRecordedCases(t *testing.T) {
 func TestRecordedFiltersWithIndexes(t *testing.T) {
 	t.Parallel()
 	for _, keys := range []bson.D{
-		{{Key: "a", Value: 1}}, {{Key: "b", Value: -1}}, {{Key: "a.c", Value: 1}}, {{Key: "b.c", Value: 1}}, {{Key: "b.d", Value: 1}},
-		{{Key: "n", Value: 1}, {Key: "s", Value: -1}}, {{Key: "s", Value: 1}, {Key: "a", Value: 1}}, {{Key: "n", Value: -1}, {Key: "b", Value: 1}},
+		{{Key: "a", Value: 1}},
+		{{Key: "b", Value: -1}},
+		{{Key: "a.c", Value: 1}},
+		{{Key: "b.c", Value: 1}},
+		{{Key: "b.d", Value: 1}},
+		{{Key: "n", Value: 1}, {Key: "s", Value: -1}},
+		{{Key: "s", Value: 1}, {Key: "a", Value: 1}},
+		{{Key: "n", Value: -1}, {Key: "b", Value: 1}},
 		{{Key: "b.0", Value: 1}},
 	} {
 		t.Run(fmt.Sprint(keys), func(t *testing.T) {

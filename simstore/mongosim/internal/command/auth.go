@@ -65,6 +65,16 @@ func newUsers(list []User) (*users, error) {
 	return u, nil
 }
 
+// SetUsers replaces the accounts. Connections that have authenticated stay so, as
+// on the real server after a change of passwords.
+func (e *Engine) SetUsers(list []User) error {
+	u, err := newUsers(list)
+	if err == nil {
+		e.users.Store(u)
+	}
+	return err
+}
+
 func (u *users) required() bool { return len(u.byName) > 0 }
 
 // authState is what a connection has proved.
@@ -97,7 +107,7 @@ func (a *authState) identity() string {
 
 // checkAuthenticated refuses commands of clients that have not said who they are.
 func (r *request) checkAuthenticated() error {
-	if r.cmd.noAuth || !r.e.users.required() {
+	if r.cmd.noAuth || !r.e.users.Load().required() {
 		return nil
 	}
 	if _, ok := r.conn.auth.user(); ok {
@@ -124,7 +134,7 @@ func (r *request) saslStart(db string, mechanism, payload, options bson.RawValue
 		return mongoerr.New(mongoerr.MechanismUnavailable, "Received authentication for mechanism %s which is not enabled", name)
 	}
 	server, err := scram.SHA256.NewServer(func(user string) (scram.StoredCredentials, error) {
-		stored, ok := r.e.users.stored[db+"."+user]
+		stored, ok := r.e.users.Load().stored[db+"."+user]
 		if !ok {
 			return scram.StoredCredentials{}, fmt.Errorf("no user %q", user)
 		}
@@ -182,7 +192,7 @@ func (r *request) saslStep(a *authState, payload bson.RawValue, out *reply) erro
 			a.conversation = nil
 			return errAuthentication()
 		}
-		user := r.e.users.byName[a.db+"."+conv.Username()]
+		user := r.e.users.Load().byName[a.db+"."+conv.Username()]
 		a.who = &user
 	}
 	if done {
@@ -199,12 +209,12 @@ func (r *request) saslStep(a *authState, payload bson.RawValue, out *reply) erro
 func (r *request) speculate(out *reply) error {
 	if v, ok := r.field("saslSupportedMechs").StringValueOK(); ok {
 		db, name, _ := strings.Cut(v, ".")
-		if _, known := r.e.users.byName[db+"."+name]; known {
+		if _, known := r.e.users.Load().byName[db+"."+name]; known {
 			out.strings("saslSupportedMechs", []string{scramSHA256})
 		}
 	}
 	doc, ok := r.field("speculativeAuthenticate").DocumentOK()
-	if !ok || !r.e.users.required() {
+	if !ok || !r.e.users.Load().required() {
 		return nil
 	}
 	if start, _ := value.Field(doc, "mechanism").StringValueOK(); start != scramSHA256 {

@@ -47,7 +47,7 @@ type Engine struct {
 	fail     *failPoint
 	commands map[string]*command
 	params   parameters
-	users    *users
+	users    atomic.Pointer[users]
 
 	connIDs  atomic.Int64
 	connOpen atomic.Int64
@@ -108,7 +108,6 @@ func New(cfg Config) (*Engine, error) {
 		store:    storage.Open(cfg.Storage),
 		topology: newTopology(cfg.Now),
 		fail:     newFailPoint(rand.New(rand.NewPCG(cfg.Seed, 1))),
-		users:    users,
 		started:  cfg.Now(),
 		random:   rand.New(rand.NewPCG(cfg.Seed, 2)),
 		stop:     make(chan struct{}),
@@ -118,6 +117,7 @@ func New(cfg Config) (*Engine, error) {
 		Begin: e.store.Begin, Ended: e.cursors.killTransaction, Now: cfg.Now,
 		Timeout: cfg.SessionTimeout, TransactionLifetime: cfg.TransactionLifetime,
 	})
+	e.users.Store(users)
 	e.commands = e.index(table())
 	e.params = defaultParameters(e)
 	e.primary.renew()
