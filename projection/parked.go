@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // A LimitError says that a partition has stopped because too much is parked: not
@@ -27,14 +28,19 @@ func (p *partition) withinLimit(ctx context.Context, step Commit) error {
 	if len(step.Parked) == 0 || p.cfg.MaxParked < 0 {
 		return nil
 	}
-	parked, err := p.backend.ParkedKeys(ctx, p.key.Projection, p.key.Version)
-	if err != nil {
-		return fmt.Errorf("count what is parked: %w", err)
+	n := p.total + len(step.Parked)
+	if n > p.cfg.MaxParked || p.cfg.Now().Sub(p.counted) > time.Second {
+		parked, err := p.backend.ParkedKeys(ctx, p.key.Projection, p.key.Version)
+		if err != nil {
+			return fmt.Errorf("count what is parked: %w", err)
+		}
+		n = len(step.Parked)
+		for _, c := range parked {
+			n += c
+		}
+		p.counted = p.cfg.Now()
 	}
-	n := len(step.Parked)
-	for _, c := range parked {
-		n += c
-	}
+	p.total = n
 	if n <= p.cfg.MaxParked {
 		return nil
 	}

@@ -55,6 +55,8 @@ type partition struct {
 	size     int                 // of a batch, below the configured one when documents are large
 	work     *Work
 	parked   map[string]int
+	total    int                 // of events parked in the whole version, as last counted
+	counted  time.Time           // when that was
 	carried  map[string]struct{} // requests carried out
 	dispatch Dispatcher
 	session  *Session

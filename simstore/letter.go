@@ -16,9 +16,12 @@ type letterScope struct {
 	version    int
 }
 
-type letterKey struct {
-	key      string
-	position eventstore.Position
+// A mailbox holds the letters of one version: those of each key by position.
+type mailbox map[string][]projection.DeadLetter
+
+// place returns the index of a position among letters, and whether it is there.
+func place(letters []projection.DeadLetter, p eventstore.Position) (int, bool) {
+	return slices.BinarySearchFunc(letters, p, func(l projection.DeadLetter, p eventstore.Position) int { return cmp.Compare(l.Position, p) })
 }
 
 // park writes and removes dead letters.
@@ -26,16 +29,29 @@ func (s *Store) park(parked []projection.DeadLetter, unparked []projection.Lette
 	for _, l := range parked {
 		l.Event = l.Event.Clone()
 		l.First, l.Last = cutTime(l.First), cutTime(l.Last)
-		s.letters.update(letterScope{l.Projection, l.Version}, func(row *map[letterKey]projection.DeadLetter) {
-			if *row == nil {
-				*row = map[letterKey]projection.DeadLetter{}
+		s.letters.update(letterScope{l.Projection, l.Version}, func(box *mailbox) {
+			if *box == nil {
+				*box = mailbox{}
 			}
-			(*row)[letterKey{l.Key, l.Position}] = l
+			letters := (*box)[l.Key]
+			i, found := place(letters, l.Position)
+			if found {
+				letters[i] = l
+			} else {
+				(*box)[l.Key] = slices.Insert(letters, i, l)
+			}
 		})
 	}
 	for _, id := range unparked {
-		s.letters.update(letterScope{id.Projection, id.Version}, func(row *map[letterKey]projection.DeadLetter) {
-			delete(*row, letterKey{id.Key, id.Position})
+		s.letters.update(letterScope{id.Projection, id.Version}, func(box *mailbox) {
+			letters := (*box)[id.Key]
+			i, found := place(letters, id.Position)
+			switch {
+			case found && len(letters) == 1:
+				delete(*box, id.Key)
+			case found:
+				(*box)[id.Key] = slices.Delete(letters, i, i+1)
+			}
 		})
 	}
 }
@@ -52,18 +68,31 @@ func (s *Store) DeadLetters(ctx context.Context, q projection.LetterQuery) ([]pr
 	}
 	s.letters.mu.Lock()
 	defer s.letters.mu.Unlock()
+	box := s.letters.rows[letterScope{q.Projection, q.Version}]
 	var letters []projection.DeadLetter
-	for id, l := range s.letters.rows[letterScope{q.Projection, q.Version}] {
-		if id.position > q.After && (q.Key == "" || id.key == q.Key) {
-			l.Event = l.Event.Clone()
-			letters = append(letters, l)
+	take := func(of []projection.DeadLetter) {
+		from, _ := place(of, q.After+1)
+		of = of[from:]
+		if q.Limit > 0 && len(of) > q.Limit {
+			of = of[:q.Limit]
+		}
+		letters = append(letters, of...)
+	}
+	if q.Key != "" {
+		take(box[q.Key])
+	} else {
+		for _, of := range box {
+			take(of)
+		}
+		slices.SortFunc(letters, func(a, b projection.DeadLetter) int {
+			return cmp.Or(cmp.Compare(a.Position, b.Position), strings.Compare(a.Key, b.Key))
+		})
+		if q.Limit > 0 && len(letters) > q.Limit {
+			letters = letters[:q.Limit]
 		}
 	}
-	slices.SortFunc(letters, func(a, b projection.DeadLetter) int {
-		return cmp.Or(cmp.Compare(a.Position, b.Position), strings.Compare(a.Key, b.Key))
-	})
-	if q.Limit > 0 && len(letters) > q.Limit {
-		letters = letters[:q.Limit]
+	for i := range letters {
+		letters[i].Event = letters[i].Event.Clone()
 	}
 	return letters, nil
 }
@@ -76,8 +105,8 @@ func (s *Store) ParkedKeys(ctx context.Context, name string, version int) (map[s
 	s.letters.mu.Lock()
 	defer s.letters.mu.Unlock()
 	keys := map[string]int{}
-	for id := range s.letters.rows[letterScope{name, version}] {
-		keys[id.key]++
+	for key, letters := range s.letters.rows[letterScope{name, version}] {
+		keys[key] = len(letters)
 	}
 	return keys, nil
 }

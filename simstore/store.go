@@ -46,7 +46,7 @@ type Store struct {
 	checkpoints table[projection.CheckpointKey, projection.Checkpoint]
 	leases      table[string, lease]
 	models      readModels
-	letters     table[letterScope, map[letterKey]projection.DeadLetter]
+	letters     table[letterScope, mailbox]
 	rows        table[string, projection.Row]
 }
 
