@@ -95,7 +95,7 @@ func (b *Backend) make(ctx context.Context, name string) error {
 		return nil
 	}
 	err := b.on.Load().db.CreateCollection(ctx, name)
-	if err != nil && !hasCode(err, codeNamespaceExists) {
+	if err != nil && !hasCode(err, codeNamespaceExists) && !isUnconfirmed(err) {
 		return b.failed(ctx, "create collection "+name, err)
 	}
 	b.made.Store(name, struct{}{})

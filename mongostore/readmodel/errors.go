@@ -69,6 +69,14 @@ func isTransient(err error) bool {
 	return ok && labeled.HasErrorLabel(driver.TransientTransactionError)
 }
 
+// isUnconfirmed reports whether a command other than a write was carried out and
+// only not confirmed by as many members as asked for. What is written next is
+// confirmed with it.
+func isUnconfirmed(err error) bool {
+	e, ok := errors.AsType[driver.WriteCommandError](err)
+	return ok && len(e.WriteErrors) == 0 && e.WriteConcernError != nil
+}
+
 // transientError has a transaction run again.
 type transientError struct{ err error }
 
