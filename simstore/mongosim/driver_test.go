@@ -348,7 +348,7 @@ func await(t *testing.T, s *mongosim.Server, section, name string, want int64) {
 	require.Eventually(t, func() bool {
 		status := c.run(bson.D{{Key: "serverStatus", Value: 1}, {Key: "$db", Value: "admin"}})
 		return status.Lookup(section, name).AsInt64() == want
-	}, 20*time.Second, time.Millisecond)
+	}, time.Minute, time.Millisecond)
 }
 
 func TestPlainWriteWaitsForATransaction(t *testing.T) {

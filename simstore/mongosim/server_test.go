@@ -226,7 +226,7 @@ func TestVirtualTime(t *testing.T) {
 func TestThousandsOfConnections(t *testing.T) {
 	t.Parallel()
 	s := mongosim.Start(t)
-	const n = 3000
+	const n = 2000
 	var wg sync.WaitGroup
 	ready := make(chan struct{})
 	for i := range n {
