@@ -34,8 +34,9 @@ func (s *Store) Append(ctx context.Context, req eventstore.AppendRequest) (event
 	if err != nil {
 		return eventstore.AppendResult{}, err
 	}
+	before := s.current.Load()
 	res, err := s.append(ctx, req)
-	if errors.Is(err, eventstore.ErrNotWritten) && s.reauthenticated(ctx, err) {
+	if errors.Is(err, eventstore.ErrNotWritten) && (s.reauthenticated(ctx, err) || s.hasMoved(ctx, err, before)) {
 		res, err = s.append(ctx, req)
 	}
 	if hook := s.cfg.Hooks.Append; hook != nil {
@@ -52,13 +53,13 @@ func countEvents(req eventstore.AppendRequest) (n int) {
 }
 
 func (s *Store) append(ctx context.Context, req eventstore.AppendRequest) (eventstore.AppendResult, error) {
-	s = s.enter(ctx)
-	defer s.leave()
 	a, err := s.newAppend(req)
 	switch {
 	case err != nil:
 		return eventstore.AppendResult{}, err
 	case inTransaction(ctx):
+		s = s.enter(ctx)
+		defer s.leave()
 		return s.appendWithin(ctx, a)
 	case a.needsReading():
 		return s.appendAlone(ctx, a)
@@ -189,6 +190,9 @@ func documentID(doc bson.Raw) bson.ObjectID {
 // new head when somebody else was quicker and the expectation allows it.
 func (s *Store) appendGrouped(ctx context.Context, a *pending) (eventstore.AppendResult, error) {
 	placed := s.placeByMemory(a)
+	if hook := s.cfg.Hooks.Head; hook != nil {
+		hook(placed)
+	}
 	giveUp := time.Now().Add(s.cfg.WriteTimeout)
 	for attempt := 0; ; attempt++ {
 		if !placed {
@@ -220,8 +224,8 @@ func (s *Store) appendGrouped(ctx context.Context, a *pending) (eventstore.Appen
 // settleRetrying is settle, made again while the server cannot be asked.
 func (s *Store) settleRetrying(ctx context.Context, a *pending, giveUp time.Time) (eventstore.AppendResult, bool, error) {
 	for attempt := 0; ; attempt++ {
-		res, done, err := s.settle(ctx, a)
-		if err == nil || ofContract(err) || !isRetryable(err) || time.Now().After(giveUp) || s.closed.Load() {
+		res, done, err := s.settleOnPresentClient(ctx, a)
+		if err == nil || ofContract(err) || !s.mayPass(ctx, err) || time.Now().After(giveUp) || s.closed.Load() {
 			return res, done, err
 		}
 		s.retried("append")(err)
@@ -229,6 +233,12 @@ func (s *Store) settleRetrying(ctx context.Context, a *pending, giveUp time.Time
 			return res, false, ctx.Err()
 		}
 	}
+}
+
+func (s *Store) settleOnPresentClient(ctx context.Context, a *pending) (eventstore.AppendResult, bool, error) {
+	s = s.enter(ctx)
+	defer s.leave()
+	return s.settle(ctx, a)
 }
 
 // placeByMemory finds the versions that the events follow from the expectations
@@ -310,7 +320,7 @@ func (s *Store) transactAppend(ctx context.Context, a *pending) (eventstore.Appe
 		start = time.Now()
 		first = true
 	)
-	err = transact(ctx, sess, s.retried("append"), func(ctx context.Context) error {
+	err = transact(ctx, sess, s.again("append"), func(ctx context.Context) error {
 		if a.maybe || !first {
 			// A commit may have taken effect after all, unacknowledged.
 			mine, err := s.findOwn(ctx, a)

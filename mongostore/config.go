@@ -89,11 +89,15 @@ type Hooks struct {
 	// Recovery is called during a recovery of the log: about once a second, and
 	// at its end.
 	Recovery func(RecoveryProgress)
-	// Retry is called when an operation failed and is made again.
+	// Retry is called when an operation failed and is made again: append, delete,
+	// tombstone, truncate, erase or follow the log.
 	Retry func(op string, err error)
 	// Read is called after each read of a stream or of the log that was not
 	// broken off.
 	Read func(ReadStats)
+	// Head is called when an append looks for the head of its streams in memory:
+	// hit says that it was found, and the server need not be asked.
+	Head func(hit bool)
 }
 
 // AppendStats tells of an append.
@@ -119,6 +123,10 @@ type SequenceStats struct {
 	First    eventstore.Position
 	Events   int
 	Duration time.Duration
+	// Delay is how long ago the last of the events was committed when the
+	// document was written, as far as whole seconds and the clocks of server and
+	// client tell.
+	Delay time.Duration
 }
 
 // RecoveryProgress tells how far a recovery of the log has come.

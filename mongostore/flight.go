@@ -21,8 +21,6 @@ func (s *Store) flyInserts(group []*pending) {
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(s.life, s.cfg.WriteTimeout)
 	defer cancel()
-	s = s.enter(ctx)
-	defer s.leave()
 	left := group
 	var err error
 	for attempt := 0; len(left) > 0; attempt++ {
@@ -30,7 +28,7 @@ func (s *Store) flyInserts(group []*pending) {
 		if len(left) == 0 {
 			break
 		}
-		if !isRetryable(err) || !pause(ctx, attempt, 500*time.Millisecond) {
+		if !s.mayPass(ctx, err) || !pause(ctx, attempt, 500*time.Millisecond) {
 			break
 		}
 		s.retried("append")(err)
@@ -39,6 +37,12 @@ func (s *Store) flyInserts(group []*pending) {
 		a.outcome, a.err = failed, s.flightFailed(ctx, err)
 	}
 	s.flown(FlightStats{Appends: len(group), Events: len(group), Duration: time.Since(start), Err: err})
+}
+
+// mayPass reports whether what has failed may succeed when it is made again, after
+// renewing credentials that were refused.
+func (s *Store) mayPass(ctx context.Context, err error) bool {
+	return isRetryable(err) || s.reauthenticated(ctx, err)
 }
 
 func isRetryable(err error) bool {
@@ -64,6 +68,8 @@ func (s *Store) flown(stats FlightStats) {
 // insertEach makes one attempt and returns the appends that it leaves open, with
 // the reason.
 func (s *Store) insertEach(ctx context.Context, group []*pending) ([]*pending, error) {
+	s = s.enter(ctx)
+	defer s.leave()
 	sess, err := s.session()
 	if err != nil {
 		return group, err
@@ -118,8 +124,6 @@ func (s *Store) flyTransaction(group []*pending) {
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(s.life, s.cfg.WriteTimeout)
 	defer cancel()
-	s = s.enter(ctx)
-	defer s.leave()
 	events := 0
 	for _, a := range group {
 		events += a.events
@@ -144,7 +148,7 @@ func (s *Store) insertTogether(ctx context.Context, group []*pending) error {
 			// Its outcome is set; those chained behind it find their key free
 			// and the one before missing, so they are lost as well.
 			group = withoutCulprit(group, culprit)
-		case isRetryable(err) && pause(ctx, attempt, 500*time.Millisecond):
+		case s.mayPass(ctx, err) && pause(ctx, attempt, 500*time.Millisecond):
 			s.retried("append")(err)
 		case len(group) > 1 && ctx.Err() == nil:
 			for _, a := range group {
@@ -193,6 +197,8 @@ func withoutCulprit(group []*pending, culprit int) []*pending {
 // outcome is set and its index returned.
 func (s *Store) insertGroup(ctx context.Context, group []*pending) (culprit int, err error) {
 	culprit = -1
+	s = s.enter(ctx)
+	defer s.leave()
 	sess, err := s.session()
 	if err != nil {
 		return culprit, err
@@ -215,7 +221,7 @@ func (s *Store) insertGroup(ctx context.Context, group []*pending) (culprit int,
 		}
 	}
 	start := time.Now()
-	err = transact(ctx, sess, s.retried("append"), func(ctx context.Context) error {
+	err = transact(ctx, sess, s.again("append"), func(ctx context.Context) error {
 		if len(records) > 0 {
 			if _, err := s.appends.InsertMany(ctx, records); err != nil {
 				culprit = refuse(group, recordOwner, err)

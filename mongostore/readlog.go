@@ -161,7 +161,7 @@ func (r *logReading) hand(ctx context.Context, events []eventstore.Event) bool {
 // A logSource reads entries of the log and fetches their events.
 type logSource struct {
 	reading *logReading
-	store   *Store // on the client that the cursor belongs to
+	store   *Store              // on the client that the cursor belongs to
 	next    eventstore.Position // entries up to here were taken
 	through eventstore.Position
 	size    int // of the next fetch

@@ -123,19 +123,42 @@ func (s *Store) reauthenticated(ctx context.Context, err error) bool {
 	if err == nil || s.cfg.Reauthenticate == nil || inTransaction(ctx) || ctx.Err() != nil {
 		return false
 	}
-	return errors.Is(Classify("", err), ErrAuthentication) && s.cfg.Reauthenticate(ctx) == nil
+	return isRefused(err) && s.cfg.Reauthenticate(ctx) == nil
 }
+
+// hasMoved reports whether an operation has failed on a client that was replaced
+// since, for a reason that need not hold on the one of the moment.
+func (s *Store) hasMoved(ctx context.Context, err error, before *Store) bool {
+	return isRetryable(err) && s.current.Load() != before && !inTransaction(ctx) && ctx.Err() == nil
+}
+
+// again reports whether what has failed is to be made again on the same client:
+// not when that was replaced, since it may never get a connection any more.
+func (s *Store) again(op string) func(error) bool {
+	retried := s.retried(op)
+	return func(err error) bool {
+		retried(err)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return !s.retired
+	}
+}
+
+// isRefused reports whether the server has refused the credentials, which this
+// client will not change.
+func isRefused(err error) bool { return errors.Is(Classify("", err), ErrAuthentication) }
 
 // onPresentClient runs fn on the store as bound to the client of the moment, and
 // once more when the credentials were refused and could be renewed.
 func (s *Store) onPresentClient(ctx context.Context, fn func(*Store) error) error {
+	before := s.current.Load()
 	run := func() error {
 		on := s.enter(ctx)
 		defer on.leave()
 		return fn(on)
 	}
 	err := run()
-	if s.reauthenticated(ctx, err) {
+	if s.reauthenticated(ctx, err) || s.hasMoved(ctx, err, before) {
 		return run()
 	}
 	return err

@@ -366,7 +366,7 @@ func (q *sequencer) flush(ctx context.Context, token bson.Raw, recovered bool) e
 	q.head, q.token = d.last(), token
 	q.store.tail.add(d)
 	if hook := q.store.cfg.Hooks.Sequenced; hook != nil {
-		hook(SequenceStats{First: d.first, Events: len(d.entries), Duration: time.Since(start)})
+		hook(SequenceStats{First: d.first, Events: len(d.entries), Duration: time.Since(start), Delay: max(0, start.Sub(time.Unix(int64(d.mark.T)+1, 0)))})
 	}
 	return nil
 }

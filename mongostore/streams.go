@@ -174,6 +174,7 @@ func (s *Store) change(ctx context.Context, op string, stream eventstore.StreamI
 		}
 		return duplicateIsTransient(fn(ctx, st))
 	}
+	verb := op
 	op = fmt.Sprintf("%s %q", op, stream)
 	if inTransaction(ctx) {
 		return s.failed(ctx, op, within(ctx))
@@ -184,7 +185,7 @@ func (s *Store) change(ctx context.Context, op string, stream eventstore.StreamI
 			return struct{}{}, s.failed(ctx, op, err)
 		}
 		defer sess.EndSession(context.WithoutCancel(ctx))
-		err = transact(ctx, sess, s.retried(op), within)
+		err = transact(ctx, sess, s.again(verb), within)
 		s.observe(sess)
 		return struct{}{}, s.failed(ctx, op, err)
 	})

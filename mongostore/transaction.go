@@ -2,6 +2,7 @@ package mongostore
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -51,9 +52,9 @@ func TransactIn(ctx context.Context, sess *mongo.Session, fn func(ctx context.Co
 
 // transact is the loop that the drivers' specification describes, with short
 // pauses between attempts: transactions here are small, and long pauses starve
-// writers of a busy stream. retried is called before each further attempt and may
-// be nil.
-func transact(ctx context.Context, sess *mongo.Session, retried func(error), fn func(ctx context.Context) error) error {
+// writers of a busy stream. again is asked before each further attempt, after what
+// error, and may be nil.
+func transact(ctx context.Context, sess *mongo.Session, again func(error) bool, fn func(ctx context.Context) error) error {
 	opts := options.Transaction().
 		SetReadConcern(readconcern.Snapshot()).
 		SetWriteConcern(writeconcern.Majority()).
@@ -72,7 +73,7 @@ func transact(ctx context.Context, sess *mongo.Session, retried func(error), fn 
 			err = ctx.Err()
 		}
 		if err == nil && sess.TransactionRunning() {
-			err = commit(ctx, sess)
+			err = commit(ctx, sess, again)
 			if err == nil {
 				return nil
 			}
@@ -85,11 +86,11 @@ func transact(ctx context.Context, sess *mongo.Session, retried func(error), fn 
 		if err == nil { // fn has ended the transaction itself
 			return nil
 		}
-		if !hasLabel(err, driver.TransientTransactionError) {
+		if !hasLabel(err, driver.TransientTransactionError) || isRefused(err) {
 			return err
 		}
-		if retried != nil {
-			retried(err)
+		if again != nil && !again(err) {
+			return err
 		}
 		if !pause(ctx, attempt, 100*time.Millisecond) {
 			return eventstore.NotWritten(ctx.Err())
@@ -120,15 +121,18 @@ func abort(ctx context.Context, sess *mongo.Session) {
 }
 
 // commit repeats a commit of unknown outcome until it is known or ctx ends.
-func commit(ctx context.Context, sess *mongo.Session) error {
+func commit(ctx context.Context, sess *mongo.Session, again func(error) bool) error {
 	sending, cancel := outlasting(ctx)
 	defer cancel()
 	for attempt := 0; ; attempt++ {
 		err := sess.CommitTransaction(sending)
 		if err == nil || !hasLabel(err, driver.UnknownTransactionCommitResult) || hasCode(err, 50) {
+			if err != nil && attempt > 0 && !isServerError(err) {
+				return eventstore.OutcomeUnknown(wrap("commit", err)) // an attempt before may have been heard
+			}
 			return err
 		}
-		if !pause(ctx, attempt, 250*time.Millisecond) {
+		if again != nil && !again(err) || !pause(ctx, attempt, 250*time.Millisecond) {
 			return err
 		}
 	}
@@ -137,6 +141,9 @@ func commit(ctx context.Context, sess *mongo.Session) error {
 func commitFailed(ctx context.Context, err error) error {
 	if cause := ctx.Err(); cause != nil {
 		return eventstore.OutcomeUnknown(cause)
+	}
+	if errors.Is(err, eventstore.ErrOutcomeUnknown) {
+		return err
 	}
 	if e := Classify("commit", err); wroteNothing(err) {
 		return eventstore.NotWritten(e)

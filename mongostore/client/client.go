@@ -31,15 +31,22 @@ type Client struct {
 	places *semaphore.Weighted // one for each operation of Use
 
 	current atomic.Pointer[generation]
-	refresh sync.Mutex // one refresh at a time
 
-	swapMu sync.Mutex
-	onSwap []func(*mongo.Client)
+	refresh sync.Mutex // one refresh at a time; guards what follows
+	onSwap  []func(*mongo.Client) <-chan struct{}
+	vain    time.Time // when the provider was asked last and had nothing new
+	vainErr error     // why
+
+	refused chan struct{} // a server has refused the credentials
 
 	closed atomic.Bool
+	life   context.Context
 	end    context.CancelFunc
 	work   sync.WaitGroup
 }
+
+// refreshPause is how long the provider is left alone after it had nothing new.
+const refreshPause = time.Second
 
 // A generation is a driver's client with the credentials that it was made with.
 type generation struct {
@@ -65,6 +72,8 @@ func Connect(ctx context.Context, cfg Config) (*Client, error) {
 		cfg:    cfg,
 		dialer: cfg.Dialer,
 		places: semaphore.NewWeighted(int64(min(cfg.MaxPool, 1<<30))),
+
+		refused: make(chan struct{}, 1),
 	}
 	if c.dialer == nil {
 		c.dialer = &net.Dialer{Timeout: cfg.ConnectTimeout}
@@ -77,7 +86,11 @@ func Connect(ctx context.Context, cfg Config) (*Client, error) {
 		}
 		c.dialer = files
 	}
-	g, err := c.open(ctx)
+	credential, err := c.credential(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("connect to MongoDB: %w", err)
+	}
+	g, err := c.open(ctx, credential)
 	if err != nil {
 		if files != nil && files.failure.Load() != nil {
 			err = fmt.Errorf("%w: %w", *files.failure.Load(), err)
@@ -85,35 +98,45 @@ func Connect(ctx context.Context, cfg Config) (*Client, error) {
 		return nil, fmt.Errorf("connect to MongoDB: %w", err)
 	}
 	c.use(g)
-	life, end := context.WithCancel(context.WithoutCancel(ctx))
-	c.end = end
+	c.life, c.end = context.WithCancel(context.WithoutCancel(ctx))
 	if files != nil {
-		c.work.Go(func() { files.watch(life) })
+		c.work.Go(func() { files.watch(c.life) })
 	}
 	if cfg.Credentials != nil {
-		c.work.Go(func() { c.keepFresh(life) })
+		c.work.Go(func() { c.keepFresh(c.life) })
 	}
 	return c, nil
 }
 
-// open makes a driver's client with the provider's present credentials and
-// checks that it works.
-func (c *Client) open(ctx context.Context) (*generation, error) {
-	g := &generation{retired: make(chan struct{})}
+// credential asks the provider, if there is one.
+func (c *Client) credential(ctx context.Context) (Credential, error) {
+	if c.cfg.Credentials == nil {
+		return Credential{}, nil
+	}
+	credential, err := c.cfg.Credentials.Credential(ctx)
+	if err != nil {
+		return Credential{}, fmt.Errorf("get credentials: %w", err)
+	}
+	return credential, nil
+}
+
+// open makes a driver's client with credentials and checks that it works.
+func (c *Client) open(ctx context.Context, credential Credential) (*generation, error) {
+	g := &generation{retired: make(chan struct{}), credential: credential}
 	g.watcher = newWatcher(c.cfg.MaxPool, func(s State) {
 		if c.current.Load() == g {
 			c.changed(s)
 		}
 	}, time.Now)
-	opts := c.driverOptions(g.watcher)
-	if c.cfg.Credentials != nil {
-		var err error
-		if g.credential, err = c.cfg.Credentials.Credential(ctx); err != nil {
-			return nil, fmt.Errorf("get credentials: %w", err)
+	g.watcher.onRefused = func() {
+		if c.current.Load() == g {
+			select {
+			case c.refused <- struct{}{}:
+			default: // somebody will look already
+			}
 		}
-		opts.SetAuth(g.credential.driver())
 	}
-	client, err := mongo.Connect(opts)
+	client, err := mongo.Connect(c.driverOptions(g.watcher, credential))
 	if err != nil {
 		return nil, errors.New(redactError(err, c.cfg.URI))
 	}
@@ -139,9 +162,12 @@ func (c *Client) changed(s State) {
 	}
 }
 
-func (c *Client) driverOptions(w *watcher) *options.ClientOptions {
+func (c *Client) driverOptions(w *watcher, credential Credential) *options.ClientOptions {
 	cfg := c.cfg
 	opts := options.Client().ApplyURI(cfg.URI)
+	if cfg.Credentials != nil {
+		opts.SetAuth(credential.driver())
+	}
 	opts.SetAppName(cfg.AppName).
 		SetMinPoolSize(cfg.MinPool).
 		SetMaxPoolSize(cfg.MaxPool).
@@ -178,14 +204,19 @@ func (c *Client) Mongo() *mongo.Client { return c.current.Load().mongo }
 // State tells what is known of the servers and the connections.
 func (c *Client) State() State { return c.current.Load().watcher.snapshot() }
 
-// OnSwap has fn called with the driver's new client when credentials have
-// changed. The old one is disconnected after fn has returned and all [Client.Use]
-// calls have. An fn that moves a long-lived user over should return when that has
-// stopped using the old one.
-func (c *Client) OnSwap(fn func(*mongo.Client)) {
-	c.swapMu.Lock()
-	defer c.swapMu.Unlock()
+// OnSwap has fn called with the driver's client: now, and with the new one
+// whenever credentials have changed, before [Client.Refresh] returns. So nothing
+// is missed between connecting and this call. It should return quickly; the
+// channel that it returns, which may be nil, is closed when the client before is no
+// longer in use. That one is disconnected then, all calls of [Client.Use] having
+// returned as well. Event stores are moved over by
+//
+//	c.OnSwap(store.Rebind)
+func (c *Client) OnSwap(fn func(*mongo.Client) (drained <-chan struct{})) {
+	c.refresh.Lock()
+	defer c.refresh.Unlock()
 	c.onSwap = append(c.onSwap, fn)
+	fn(c.Mongo())
 }
 
 // Use calls fn with the driver's client. When the server refuses the credentials,
@@ -280,13 +311,15 @@ func refused(err error) bool {
 }
 
 // Refresh asks the provider for credentials and, when they have changed, replaces
-// the driver's client. Operations under way end on the old one. It does nothing
+// the driver's client. Operations under way end on the old one. Whoever calls it at
+// the same time shares the answer, and a provider that had nothing new is asked
+// again after a second at the earliest, for which Refresh waits. It does nothing
 // without a provider.
 func (c *Client) Refresh(ctx context.Context) error {
 	if c.cfg.Credentials == nil {
 		return nil
 	}
-	before := c.current.Load()
+	called, before := time.Now(), c.current.Load()
 	c.refresh.Lock()
 	defer c.refresh.Unlock()
 	if c.closed.Load() {
@@ -296,38 +329,81 @@ func (c *Client) Refresh(ctx context.Context) error {
 	if old != before {
 		return nil // somebody else has just done it
 	}
-	fresh, err := c.open(ctx)
-	if err != nil {
-		c.cfg.Logger.ErrorContext(ctx, "credentials not refreshed; keeping the old client", "error", err)
-		return fmt.Errorf("refresh credentials: %w", err)
+	if c.vain.After(called) {
+		return c.vainErr // somebody else has just asked
 	}
-	if fresh.credential.same(old.credential) {
-		old.mu.Lock()
-		old.credential.Expires = fresh.credential.Expires
-		old.mu.Unlock()
-		_ = fresh.mongo.Disconnect(context.WithoutCancel(ctx))
+	if err := c.pauseRefresh(ctx); err != nil {
+		return err
+	}
+	asked := time.Now()
+	fresh, err := c.renew(ctx, old)
+	if err != nil {
+		c.vain, c.vainErr = asked, fmt.Errorf("refresh credentials: %w", err)
+		c.cfg.Logger.ErrorContext(ctx, "credentials not refreshed; keeping the old client", "error", err)
+		return c.vainErr
+	}
+	if fresh == nil {
+		c.vain, c.vainErr = asked, nil
 		return nil
 	}
 	c.use(fresh)
 	c.cfg.Logger.InfoContext(ctx, "credentials refreshed", "user", fresh.credential)
-	c.work.Go(func() { c.replace(old, fresh) })
+	var drained []<-chan struct{}
+	for _, fn := range c.onSwap {
+		if ch := fn(fresh.mongo); ch != nil {
+			drained = append(drained, ch)
+		}
+	}
+	old.retire()
+	c.work.Go(func() { c.discard(old, append(drained, old.retired)) })
 	return nil
 }
 
-// replace moves everybody from one generation to the next and disconnects the
-// old one.
-func (c *Client) replace(old, fresh *generation) {
-	c.swapMu.Lock()
-	callbacks := c.onSwap
-	c.swapMu.Unlock()
-	for _, fn := range callbacks {
-		fn(fresh.mongo)
+// pauseRefresh waits until the provider may be asked again.
+func (c *Client) pauseRefresh(ctx context.Context) error {
+	wait := refreshPause - time.Since(c.vain)
+	if wait <= 0 {
+		return nil
 	}
-	old.retire()
-	<-old.retired
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.life.Done():
+		return ErrClosed
+	}
+}
+
+// renew returns a generation with new credentials, or nil when they are the same
+// as before.
+func (c *Client) renew(ctx context.Context, old *generation) (*generation, error) {
+	credential, err := c.credential(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if credential.same(old.credential) {
+		old.mu.Lock()
+		old.credential.Expires = credential.Expires
+		old.mu.Unlock()
+		return nil, nil
+	}
+	return c.open(ctx, credential)
+}
+
+// discard disconnects a generation when nobody uses it, or the client is closed.
+func (c *Client) discard(old *generation, drained []<-chan struct{}) {
+	for _, ch := range drained {
+		select {
+		case <-ch:
+		case <-c.life.Done():
+		}
+	}
 	// Those who hold Mongo() without having told us get the time of an
 	// operation: Disconnect waits for connections in use.
-	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.ServerSelectionTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.life), c.cfg.ServerSelectionTimeout)
 	defer cancel()
 	if err := old.mongo.Disconnect(ctx); err != nil {
 		c.cfg.Logger.Warn("old client not disconnected cleanly", "error", err)
@@ -347,12 +423,18 @@ func (c *Client) keepFresh(ctx context.Context) {
 		if !expires.IsZero() {
 			wait = min(max(time.Until(expires)*3/4, 10*time.Millisecond), check)
 		}
+		if time.Until(expires) <= 0 && !expires.IsZero() {
+			wait = refreshPause // the provider knows of nothing newer
+		}
 		if failures > 0 {
 			wait = min(time.Second<<min(failures, 5), check)
 		}
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
+		case <-c.refused:
+			timer.Stop()
+			expires = time.Now() // they have ended, whatever the provider said
 		case <-ctx.Done():
 			timer.Stop()
 			return

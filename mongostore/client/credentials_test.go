@@ -79,7 +79,7 @@ func TestRotationUnderLoad(t *testing.T) {
 	var calls, swaps, done atomic.Int64
 	c, err := connect(t, mongosim.Start(t, withUsers), client.Config{Credentials: rotating(&calls, 60*time.Millisecond), MinPool: 1})
 	require.NoError(t, err)
-	c.OnSwap(func(*mongo.Client) { swaps.Add(1) })
+	c.OnSwap(func(*mongo.Client) <-chan struct{} { swaps.Add(1); return nil })
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {

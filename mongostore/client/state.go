@@ -55,8 +55,9 @@ type Pool struct {
 
 // A watcher keeps a State current.
 type watcher struct {
-	onChange func(State)
-	now      func() time.Time
+	onChange  func(State)
+	onRefused func() // a server has refused the credentials
+	now       func() time.Time
 
 	mu    sync.Mutex
 	state State
@@ -156,6 +157,9 @@ func (w *watcher) poolMonitor(next *event.PoolMonitor) *event.PoolMonitor {
 }
 
 func (w *watcher) pool(e *event.PoolEvent) {
+	if e.Error != nil && w.onRefused != nil && refused(e.Error) {
+		w.onRefused()
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	p := w.pools[e.Address]
@@ -183,7 +187,7 @@ func (w *watcher) pool(e *event.PoolEvent) {
 		waited()
 		w.state.Pool.Failed++
 	case event.ConnectionCheckedIn:
-		p.inUse--
+		p.inUse = max(0, p.inUse-1) // a pool may be closed before
 	case event.ConnectionPoolClosed:
 		delete(w.pools, e.Address)
 	}

@@ -58,7 +58,7 @@ func (m *Metrics) succeeded(e *event.CommandSucceededEvent) {
 	}
 	m.ended(f, e.Duration)
 	if writeFailed(e.Reply) {
-		m.failures.WithLabelValues(f.op, f.coll, mongostore.ErrWrite.Error()).Inc()
+		m.failures.WithLabelValues(f.op, f.coll, writeKind(e.Reply)).Inc()
 	}
 	if f.stream || (f.cursor != 0 && m.streams.is(f.cursor)) {
 		m.changes(f, e.Reply)
@@ -122,9 +122,21 @@ func writeFailed(reply bson.Raw) bool {
 	return err == nil
 }
 
+// writeKind names why a write in a reply failed.
+func writeKind(reply bson.Raw) string {
+	code, _ := reply.Lookup("writeErrors", "0", "code").AsInt64OK()
+	switch {
+	case code == 11000:
+		return mongostore.ErrDuplicateKey.Label()
+	case code == 0:
+		return mongostore.ErrWriteConcern.Label()
+	}
+	return mongostore.ErrWrite.Label()
+}
+
 func kindOf(err error) string {
 	if e, ok := mongostore.Classify("", err).(*mongostore.Error); ok { //nolint:errorlint // Classify returns it bare
-		return e.Kind.Error()
+		return e.Kind.Label()
 	}
 	return "other"
 }

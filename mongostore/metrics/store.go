@@ -19,10 +19,12 @@ type storeMetrics struct {
 	sequencedTo   prometheus.Gauge
 	sequenced     prometheus.Counter
 	sequenceTime  prometheus.Histogram
+	sequenceLag   prometheus.Gauge
 	recoveries    prometheus.Counter
 	recoverMissed prometheus.Counter
 	reads         *prometheus.CounterVec
 	readEvents    *prometheus.CounterVec
+	heads         *prometheus.CounterVec
 }
 
 func newStoreMetrics(cfg Config) storeMetrics {
@@ -46,10 +48,12 @@ func newStoreMetrics(cfg Config) storeMetrics {
 		sequencedTo:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "annals_sequencer_position", Help: "Last position that this process gave."}),
 		sequenced:     counter("annals_sequencer_events_total", "Events that this process gave positions to."),
 		sequenceTime:  seconds("annals_sequencer_write_duration_seconds", "How long writing a document of the log took."),
+		sequenceLag:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "annals_sequencer_lag_seconds", Help: "How long ago the last event was committed that this process gave a position to, at that moment; in whole seconds."}),
 		recoveries:    counter("annals_sequencer_recoveries_total", "Comparisons of events and log that this process has finished."),
 		recoverMissed: counter("annals_sequencer_recovered_events_total", "Events that recoveries found missing in the log."),
 		reads:         counters("annals_reads_total", "Reads of streams and of the log, by result.", "source", "result"),
 		readEvents:    counters("annals_events_read_total", "Events read from streams and from the log.", "source"),
+		heads:         counters("annals_head_cache_requests_total", "Appends that looked for the head of their streams in memory: hit or miss.", "result"),
 	}
 }
 
@@ -57,12 +61,14 @@ func (s storeMetrics) collectors() []prometheus.Collector {
 	return []prometheus.Collector{
 		s.appends, s.appendTime, s.events, s.groupSize, s.retries, s.sequencedTo, s.sequenced,
 		s.sequenceTime, s.recoveries, s.recoverMissed, s.reads, s.readEvents,
+		s.sequenceLag, s.heads,
 	}
 }
 
 // Hooks returns hooks for mongostore.Config that measure a store.
 func (m *Metrics) Hooks() mongostore.Hooks {
 	s := m.store
+	hits, misses := s.heads.WithLabelValues("hit"), s.heads.WithLabelValues("miss")
 	return mongostore.Hooks{
 		Append: func(a mongostore.AppendStats) {
 			s.appends.WithLabelValues(result(a)).Inc()
@@ -82,6 +88,7 @@ func (m *Metrics) Hooks() mongostore.Hooks {
 			s.sequencedTo.Set(float64(q.First) + float64(q.Events) - 1)
 			s.sequenced.Add(float64(q.Events))
 			s.sequenceTime.Observe(q.Duration.Seconds())
+			s.sequenceLag.Set(q.Delay.Seconds())
 		},
 		Recovery: func(p mongostore.RecoveryProgress) {
 			if p.Done {
@@ -89,7 +96,14 @@ func (m *Metrics) Hooks() mongostore.Hooks {
 				s.recoverMissed.Add(float64(p.Logged))
 			}
 		},
-		Retry: func(op string, _ error) { s.retries.WithLabelValues(op).Inc() },
+		Head: func(hit bool) {
+			if hit {
+				hits.Inc()
+			} else {
+				misses.Inc()
+			}
+		},
+		Retry: func(op string, _ error) { s.retries.WithLabelValues(retried(op)).Inc() },
 		Read: func(r mongostore.ReadStats) {
 			source := "stream"
 			if r.Log {
@@ -103,6 +117,17 @@ func (m *Metrics) Hooks() mongostore.Hooks {
 			s.readEvents.WithLabelValues(source).Add(float64(r.Events))
 		},
 	}
+}
+
+// retried bounds and spells the names of operations.
+func retried(op string) string {
+	switch op {
+	case "append", "delete", "tombstone", "truncate", "erase":
+		return op
+	case "follow the log":
+		return "follow_log"
+	}
+	return "other"
 }
 
 func result(a mongostore.AppendStats) string {

@@ -1,0 +1,105 @@
+package mongostore
+
+import (
+	"context"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/annals-es/annals/eventstore"
+)
+
+const (
+	// lagMargin is how far the clocks of writers may differ for the lag to be
+	// exact.
+	lagMargin = 10 * time.Second
+	// MostLag is the greatest number that [Store.SequencerLag] tells.
+	MostLag = 10_000
+)
+
+// SequencerLag returns how many committed events the log does not have yet, for
+// readiness probes and alerts; a store that is up to date has a few at most. It
+// counts up to [MostLag]. Events whose writer's clock is far behind the others'
+// are overlooked. The first call makes the store follow the log.
+func (s *Store) SequencerLag(ctx context.Context) (int64, error) {
+	if err := s.ready(ctx); err != nil {
+		return 0, err
+	}
+	s.follow.start()
+	if err := s.tailKnown(ctx); err != nil {
+		return 0, s.failed(ctx, "ask for the sequencer's lag", err)
+	}
+	var lag int64
+	err := s.onPresentClient(ctx, func(s *Store) (err error) {
+		lag, err = s.unlogged(ctx)
+		return err
+	})
+	return lag, s.failed(ctx, "ask for the sequencer's lag", err)
+}
+
+// tailKnown waits until the log's head is known.
+func (s *Store) tailKnown(ctx context.Context) error {
+	for {
+		_, known, changed, err := s.tail.state()
+		if known || err != nil {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.life.Done():
+			return eventstore.ErrClosed
+		}
+	}
+}
+
+// unlogged counts the events behind the log's end that the log does not hold.
+func (s *Store) unlogged(ctx context.Context) (int64, error) {
+	since, oldest := s.tail.end()
+	filter := bson.D{{Key: "event_type", Value: bson.D{{Key: "$nin", Value: bson.A{guardType, tombstoneType}}}}}
+	if !since.IsZero() {
+		from := time.Unix(int64(since.T), 0).Add(-lagMargin)
+		if oldest.After(from) {
+			from = oldest // what is older may be in the log and not in memory
+		}
+		filter = append(filter, bson.E{Key: "_id", Value: bson.D{{Key: "$gte", Value: bson.NewObjectIDFromTimestamp(from)}}})
+	}
+	ctx, done, err := s.reading(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer done()
+	cur, err := s.events.Find(ctx, filter, options.Find().
+		SetSort(bson.D{{Key: "_id", Value: -1}}).SetProjection(bson.D{{Key: "_id", Value: 1}}).SetLimit(MostLag))
+	if err != nil {
+		return 0, err
+	}
+	defer closeCursor(ctx, cur)
+	var lag int64
+	for cur.Next(ctx) {
+		id, ok := cur.Current.Lookup("_id").ObjectIDOK()
+		if _, logged := s.tail.find([]bson.ObjectID{id}); ok && !logged {
+			lag++
+		}
+	}
+	return lag, cur.Err()
+}
+
+// end returns the time of the log's last document, zero when that is empty, and
+// from when on the tail holds all entries: zero when it holds the whole log.
+func (t *tail) end() (mark bson.Timestamp, complete time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.head == 0 {
+		return bson.Timestamp{}, time.Time{}
+	}
+	switch {
+	case len(t.docs) == 0:
+		complete = time.Unix(int64(t.mark.T)+1, 0)
+	case t.docs[0].first > 1:
+		complete = time.Unix(int64(t.docs[0].mark.T)+1, 0)
+	}
+	return t.mark, complete
+}
