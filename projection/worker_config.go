@@ -22,7 +22,9 @@ type WorkerConfig struct {
 	// changed with [Control.Repartition].
 	Partitions int
 
-	// BatchSize is the greatest number of events in a batch; 500 when zero.
+	// BatchSize is the greatest number of events in a batch; 5,000 when zero. Only
+	// a partition that is behind has batches as large, and the larger they are the
+	// less often a document is written that many events concern.
 	BatchSize int
 	// BatchBytes is the size in bytes of its events at which a batch is not
 	// added to; 4 MiB when zero. It also bounds the documents that a partition
@@ -107,7 +109,7 @@ func (c WorkerConfig) withDefaults() (WorkerConfig, error) {
 		}
 		c.Name = strings.ReplaceAll(host, "/", "_") + "-" + rand.Text()[:8]
 	}
-	setDefault(&c.BatchSize, 500)
+	setDefault(&c.BatchSize, 5_000)
 	setDefault(&c.BatchBytes, 4<<20)
 	setDefault(&c.IdleSave, 25*time.Millisecond)
 	setDefault(&c.MaxAttempts, 5)
