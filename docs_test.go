@@ -56,6 +56,9 @@ func TestPages(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range append(paths, "README.md") {
+		if path == "docs/queries.md" {
+			continue // its snippets are held to query/cookbook_test.go by a test there
+		}
 		t.Run(path, func(t *testing.T) {
 			t.Parallel()
 			p := readPage(t, path)
