@@ -9,6 +9,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
 
 	"github.com/annals-es/annals/eventstore"
 )
@@ -61,7 +62,8 @@ func TestOpenRefuses(t *testing.T) {
 			t.Parallel()
 			srv := migrated(t)
 			ctx := testContext(t)
-			require.NoError(t, c.spoil(ctx, srv.client.Database(srv.database)))
+			db := srv.client.Database(srv.database, options.Database().SetWriteConcern(writeconcern.Majority()))
+			require.NoError(t, c.spoil(ctx, db))
 			_, err := Open(ctx, srv.client, Config{Database: srv.database})
 			require.ErrorIs(t, err, eventstore.ErrInvalid)
 			require.ErrorContains(t, err, c.says)

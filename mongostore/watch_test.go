@@ -201,10 +201,16 @@ func TestTriggers(t *testing.T) {
 		},
 	}
 	done := make(chan error, 1)
-	go func() { done <- m.Run(ctx) }()
+	go func() {
+		err := m.Run(ctx)
+		if ctx.Err() == nil {
+			t.Errorf("triggers ended: %v", err)
+		}
+		done <- err
+	}()
 	// Triggers without a place start from now, which takes a moment.
 	require.Eventually(t, func() bool {
-		_, _ = items.ReplaceOne(ctx, bson.D{{Key: "_id", Value: 1}}, item{1, "probe"})
+		_, _ = items.DeleteOne(ctx, bson.D{{Key: "_id", Value: 1}})
 		_, _ = items.InsertOne(ctx, item{1, "probe"})
 		select {
 		case id := <-refused:
