@@ -27,6 +27,7 @@ var layers = map[string]rule{
 	"projection":                          {internal: []string{"eventstore"}},
 	"projection/projectiontest":           {internal: []string{"eventstore", "projection"}, external: []string{"..."}},
 	"projection/projectionprom":           {internal: []string{"eventstore", "projection"}, external: []string{"github.com/prometheus/client_golang"}},
+	"process":                             {internal: []string{"eventstore", "projection"}},
 	"simstore":                            {internal: []string{"eventstore", "snapshot", "projection"}, external: []string{"github.com/google/uuid"}},
 	"simstore/mongosim":                   {internal: []string{"simstore/mongosim"}, external: []string{"..."}},
 	"simstore/mongosim/internal/mql":      {internal: []string{"simstore/mongosim/internal/mql", "simstore/mongosim/internal/mongoerr"}, external: []string{"go.mongodb.org/mongo-driver/v2/bson", "github.com/dlclark/regexp2", "github.com/cockroachdb/apd"}},

@@ -389,7 +389,9 @@ func (p *partition) attend(ctx context.Context) error {
 		p.session.failures++
 		p.report.retrying(err)
 		p.logger.WarnContext(ctx, "dispatch failed, trying again", "attempt", p.session.failures, "error", err)
-		p.due = p.cfg.Now().Add(p.cfg.Backoff.delay(p.session.failures))
+		if next.IsZero() {
+			p.due = p.cfg.Now().Add(p.cfg.Backoff.delay(p.session.failures))
+		}
 		return nil
 	}
 	p.session.failures = 0

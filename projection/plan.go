@@ -76,7 +76,8 @@ type Routed struct {
 type Dispatcher interface {
 	// Dispatch is called when the partition starts, after commits and when the
 	// time that it returned has come, always by the partition's goroutine. Zero
-	// stands for no such time. An error has it called again after a pause.
+	// stands for no such time. An error is reported, and has it called again after
+	// a pause unless it comes with a time.
 	Dispatch(ctx context.Context) (next time.Time, err error)
 }
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/annals-es/annals/eventstore"
 )
 
 // A Session is what a [Dispatcher] works with: its partition. It is used by the
@@ -30,6 +32,9 @@ func (s *Session) Written(suffix string) bool {
 
 // Owns reports whether a key belongs to the partition.
 func (s *Session) Owns(key string) bool { return s.p.owns(key) }
+
+// Position is the position up to which the partition has handled the log.
+func (s *Session) Position() eventstore.Position { return s.p.read }
 
 // Parked reports whether a key is parked.
 func (s *Session) Parked(key string) bool { return s.p.parked[key] > 0 }
