@@ -57,10 +57,10 @@ func (s *Store) tailKnown(ctx context.Context) error {
 
 // unlogged counts the events behind the log's end that the log does not hold.
 func (s *Store) unlogged(ctx context.Context) (int64, error) {
-	since, oldest := s.tail.end()
-	filter := bson.D{{Key: "event_type", Value: bson.D{{Key: "$nin", Value: bson.A{guardType, tombstoneType}}}}}
-	if !since.IsZero() {
-		from := time.Unix(int64(since.T), 0).Add(-lagMargin)
+	last, oldest := s.tail.end()
+	filter := bson.D{{Key: "event_type", Value: bson.D{{Key: "$nin", Value: bson.A{guardType, tombstoneType, markType}}}}}
+	if !last.IsZero() {
+		from := last.Add(-lagMargin)
 		if oldest.After(from) {
 			from = oldest // what is older may be in the log and not in memory
 		}
@@ -87,19 +87,23 @@ func (s *Store) unlogged(ctx context.Context) (int64, error) {
 	return lag, cur.Err()
 }
 
-// end returns the time of the log's last document, zero when that is empty, and
-// from when on the tail holds all entries: zero when it holds the whole log.
-func (t *tail) end() (mark bson.Timestamp, complete time.Time) {
+// end returns when the log's last event was made, zero when there is none, and
+// from when on the tail holds all entries: zero when it holds the whole log. Both
+// are as exact as the clocks of writers.
+func (t *tail) end() (last, complete time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.head == 0 {
-		return bson.Timestamp{}, time.Time{}
-	}
 	switch {
+	case t.head == 0:
+		return time.Time{}, time.Time{}
 	case len(t.docs) == 0:
-		complete = time.Unix(int64(t.mark.T)+1, 0)
-	case t.docs[0].first > 1:
-		complete = time.Unix(int64(t.docs[0].mark.T)+1, 0)
+		at := time.Unix(int64(t.mark.T), 0)
+		return at, at.Add(time.Second)
 	}
-	return t.mark, complete
+	newest := t.docs[len(t.docs)-1].entries
+	last = newest[len(newest)-1].id.Timestamp()
+	if t.docs[0].first > 1 {
+		complete = t.docs[0].entries[0].id.Timestamp().Add(time.Second)
+	}
+	return last, complete
 }

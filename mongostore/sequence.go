@@ -366,7 +366,17 @@ func (q *sequencer) flush(ctx context.Context, token bson.Raw, recovered bool) e
 	q.head, q.token = d.last(), token
 	q.store.tail.add(d)
 	if hook := q.store.cfg.Hooks.Sequenced; hook != nil {
-		hook(SequenceStats{First: d.first, Events: len(d.entries), Duration: time.Since(start), Delay: max(0, start.Sub(time.Unix(int64(d.mark.T)+1, 0)))})
+		hook(SequenceStats{First: d.first, Events: len(d.entries), Duration: time.Since(start), Delay: delay(d, start)})
 	}
 	return nil
+}
+
+// delay is how long before a time the last event of a document was committed, zero
+// where that is not known. Marks are in whole seconds, so it starts to count with
+// the next one.
+func delay(d logDoc, at time.Time) time.Duration {
+	if d.mark.IsZero() {
+		return 0
+	}
+	return max(0, at.Sub(time.Unix(int64(d.mark.T)+1, 0)))
 }

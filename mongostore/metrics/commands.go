@@ -2,11 +2,14 @@ package metrics
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/event"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/x/mongo/driver"
 
 	"github.com/annals-es/annals/mongostore"
 )
@@ -134,7 +137,12 @@ func writeKind(reply bson.Raw) string {
 	return mongostore.ErrWrite.Label()
 }
 
+// kindOf names the kind of an error. Monitors are handed the driver's inner errors,
+// not yet those of package mongo that are classified.
 func kindOf(err error) string {
+	if inner, ok := errors.AsType[driver.Error](err); ok {
+		err = mongo.CommandError{Code: inner.Code, Message: inner.Message, Labels: inner.Labels, Name: inner.Name, Wrapped: inner.Wrapped}
+	}
 	if e, ok := mongostore.Classify("", err).(*mongostore.Error); ok { //nolint:errorlint // Classify returns it bare
 		return e.Kind.Label()
 	}
