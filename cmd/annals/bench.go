@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"runtime"
@@ -11,7 +12,6 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
-	"github.com/spf13/cobra"
 )
 
 // A benchConfig is what the command line asks for.
@@ -26,12 +26,11 @@ type benchConfig struct {
 	flights   int
 }
 
-func newBench() *cobra.Command {
-	var cfg benchConfig
-	cmd := &cobra.Command{
-		Use:   "bench",
-		Short: "Compare the store with the raw driver, taking turns in one run",
-		Long: `Compare the store with the raw driver, taking turns in one run.
+func benchCommand() command {
+	return command{
+		name:  "bench",
+		short: "compare the store with the raw driver, taking turns in one run",
+		long: `Compare the store with the raw driver, taking turns in one run.
 
 Workloads: append (one event; raw: insertOne), append_txn (raw: a transaction
 per append), load (one stream over and over; raw: find and decode into structs),
@@ -39,25 +38,29 @@ deliver (from acknowledged append to a subscriber in another process; raw: a cha
 stream), readlog (from the beginning; raw: find in the order of _id and decode).
 Everything is written with majority. Without -uri it runs on the simulated server,
 whose figures say nothing about MongoDB.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			report, err := runBench(cmd.Context(), cfg)
-			if err != nil {
-				return err
+		setup: func(f *flag.FlagSet) func(context.Context, io.Writer) error {
+			cfg := benchConfig{
+				writers:   []int{1, 16, 64},
+				events:    []int{1, 3, 10},
+				workloads: []string{"append", "append_txn", "load", "deliver", "readlog"},
 			}
-			return report.print(cmd.OutOrStdout(), cfg.asJSON)
+			f.StringVar(&cfg.uri, "uri", "", "connection string; a simulated server when empty")
+			f.Var(numbers(&cfg.writers), "writers", "numbers of concurrent writers")
+			f.Var(numbers(&cfg.events), "events", "numbers of events per append")
+			f.Float64Var(&cfg.seconds, "seconds", 5, "seconds for each side of each measurement")
+			f.IntVar(&cfg.rounds, "rounds", 5, "turns that each side takes in a measurement")
+			f.IntVar(&cfg.flights, "flights", 0, "groups of appends written at the same time; 0 for the store's default")
+			f.Var(names(&cfg.workloads), "workloads", "what to measure")
+			f.BoolVar(&cfg.asJSON, "json", false, "print JSON")
+			return func(ctx context.Context, out io.Writer) error {
+				report, err := runBench(ctx, cfg)
+				if err != nil {
+					return err
+				}
+				return report.print(out, cfg.asJSON)
+			}
 		},
 	}
-	f := cmd.Flags()
-	f.StringVar(&cfg.uri, "uri", "", "connection string; a simulated server when empty")
-	f.IntSliceVar(&cfg.writers, "writers", []int{1, 16, 64}, "numbers of concurrent writers")
-	f.IntSliceVar(&cfg.events, "events", []int{1, 3, 10}, "numbers of events per append")
-	f.Float64Var(&cfg.seconds, "seconds", 5, "seconds for each side of each measurement")
-	f.IntVar(&cfg.rounds, "rounds", 5, "turns that each side takes in a measurement")
-	f.IntVar(&cfg.flights, "flights", 0, "groups of appends written at the same time; 0 for the store's default")
-	f.StringSliceVar(&cfg.workloads, "workloads", []string{"append", "append_txn", "load", "deliver", "readlog"}, "what to measure")
-	f.BoolVar(&cfg.asJSON, "json", false, "print JSON")
-	return cmd
 }
 
 // Figures are what one side reached.

@@ -3,14 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/spf13/cobra"
 
 	"github.com/annals-es/annals/eventstore"
 	"github.com/annals-es/annals/eventstore/eventstoretest"
@@ -28,12 +27,11 @@ type tortureConfig struct {
 	seed    uint64
 }
 
-func newTorture() *cobra.Command {
-	var cfg tortureConfig
-	cmd := &cobra.Command{
-		Use:   "torture",
-		Short: "Write concurrently while servers fail, and judge what came of it",
-		Long: `Write concurrently while servers fail, and judge what came of it.
+func tortureCommand() command {
+	return command{
+		name:  "torture",
+		short: "write concurrently while servers fail, and judge what came of it",
+		long: `Write concurrently while servers fail, and judge what came of it.
 
 Writers append to few streams through several stores, as several processes would,
 with all kinds of expectations, ids and cancellations, and record what they were
@@ -43,25 +41,25 @@ reordered, no gap, every conflict real, the log dense and complete.
 With -uri, somebody else is to make the servers fail meanwhile: kill the primary of
 a replica set, cut its network, step it down. Without, the simulated server fails
 by itself. It exits with 1 when something was found.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if cfg.writers < 1 || cfg.streams < 1 || cfg.seconds <= 0 || cfg.round <= 0 {
-				return errors.New("writers, streams, seconds and round must be positive")
+		setup: func(f *flag.FlagSet) func(context.Context, io.Writer) error {
+			var cfg tortureConfig
+			f.StringVar(&cfg.uri, "uri", "", "connection string; a simulated server when empty")
+			f.Float64Var(&cfg.seconds, "seconds", 30, "how long to write, in all")
+			f.Float64Var(&cfg.round, "round", 10, "seconds of a round; each starts with an empty store")
+			f.IntVar(&cfg.writers, "writers", 12, "number of concurrent writers")
+			f.IntVar(&cfg.streams, "streams", 24, "number of streams they write to")
+			f.Uint64Var(&cfg.seed, "seed", 0, "seed of all random choices; random when 0")
+			return func(ctx context.Context, out io.Writer) error {
+				if cfg.writers < 1 || cfg.streams < 1 || cfg.seconds <= 0 || cfg.round <= 0 {
+					return errors.New("writers, streams, seconds and round must be positive")
+				}
+				if cfg.seed == 0 {
+					cfg.seed = rand.Uint64()
+				}
+				return torture(ctx, out, cfg)
 			}
-			if cfg.seed == 0 {
-				cfg.seed = rand.Uint64()
-			}
-			return torture(cmd.Context(), cmd.OutOrStdout(), cfg)
 		},
 	}
-	f := cmd.Flags()
-	f.StringVar(&cfg.uri, "uri", "", "connection string; a simulated server when empty")
-	f.Float64Var(&cfg.seconds, "seconds", 30, "how long to write, in all")
-	f.Float64Var(&cfg.round, "round", 10, "seconds of a round; each starts with an empty store")
-	f.IntVar(&cfg.writers, "writers", 12, "number of concurrent writers")
-	f.IntVar(&cfg.streams, "streams", 24, "number of streams they write to")
-	f.Uint64Var(&cfg.seed, "seed", 0, "seed of all random choices; random when 0")
-	return cmd
 }
 
 func torture(ctx context.Context, out io.Writer, cfg tortureConfig) error {
