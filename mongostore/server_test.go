@@ -47,7 +47,7 @@ func serverFor(t testing.TB, opts ...mongosim.Option) server {
 		return simFor(t, opts...)
 	}
 	srv := server{database: databaseName(t), connect: func() (*mongo.Client, error) {
-		return mongo.Connect(options.Client().ApplyURI(uri).SetServerMonitoringMode(options.ServerMonitoringModePoll))
+		return mongo.Connect(options.Client().ApplyURI(uri).SetServerMonitoringMode(options.ServerMonitoringModePoll).SetHeartbeatInterval(500 * time.Millisecond))
 	}}
 	srv.client = srv.newClient(t)
 	srv.stop = func() {}
@@ -67,7 +67,7 @@ func simFor(t testing.TB, opts ...mongosim.Option) server {
 	t.Helper()
 	sim := mongosim.Start(t, opts...)
 	srv := server{database: databaseName(t), sim: sim, stop: sim.Close, connect: func() (*mongo.Client, error) {
-		return mongo.Connect(sim.ClientOptions().SetServerMonitoringMode(options.ServerMonitoringModePoll))
+		return mongo.Connect(sim.ClientOptions().SetServerMonitoringMode(options.ServerMonitoringModePoll).SetHeartbeatInterval(500 * time.Millisecond))
 	}}
 	srv.client = srv.newClient(t)
 	return srv

@@ -102,7 +102,7 @@ type Watchable interface {
 // may come into being. It ends with an error, the last pair: the context's; one
 // that matches [ErrHistoryLost] when the oplog no longer reaches back to the
 // place; one that matches [ErrBSON] for a document that is no T; whatever the
-// TokenStore returned. Breaking out releases everything.
+// TokenStore returned, unless that passes by itself. Breaking out releases everything.
 func Watch[T any](ctx context.Context, target Watchable, cfg WatchConfig) iter.Seq2[Change[T], error] {
 	return func(yield func(Change[T], error) bool) {
 		if cfg.Buffer <= 0 {
@@ -183,7 +183,12 @@ func (p *placeKeeper) reached(ctx context.Context, token bson.Raw) error {
 	if time.Since(p.saved) < p.cfg.SaveEvery {
 		return nil
 	}
-	return p.flush(ctx)
+	err := p.flush(ctx)
+	if err != nil && ctx.Err() == nil && isRetryable(err) {
+		p.token = token // it will be saved with the next one
+		return nil
+	}
+	return err
 }
 
 // flush saves the place also when the context has ended.
