@@ -11,8 +11,11 @@ import (
 
 // NewBSONCodec returns the default codec. It takes the names of fields from bson
 // struct tags and, where there are none, from json struct tags, so that domain
-// types need not know of BSON. Documents in fields of interface type decode as
-// map[string]any. A time keeps its milliseconds and is in UTC afterwards.
+// types need not know of BSON; of a tag's options it honours omitempty, inline,
+// minsize and truncate. Embedded structs are subdocuments unless tagged inline.
+// Documents in fields of interface type decode as map[string]any. A time keeps its
+// milliseconds and is in UTC afterwards. Types write themselves with MarshalBSON
+// or MarshalBSONValue; MarshalJSON and MarshalText are not asked.
 //
 // It reads and writes what the MongoDB driver's codec does with these settings.
 // Types made of plain fields, slices, pointers and maps with string keys, which

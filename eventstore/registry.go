@@ -114,6 +114,9 @@ func MustRegistry(types ...TypeDef) *Registry {
 }
 
 func (r *Registry) add(d *TypeDef) error {
+	if d.goType == nil {
+		return &InvalidError{What: "type declaration", Reason: "is empty; make it with eventstore.Type"}
+	}
 	errs := []error{d.err}
 	for _, name := range append([]EventType{d.name}, d.aliases...) {
 		if err := name.Validate(); err != nil {
@@ -128,15 +131,34 @@ func (r *Registry) add(d *TypeDef) error {
 		errs = append(errs, &InvalidError{What: d.goType.String(), Reason: fmt.Sprintf("is declared for %s and for %s; use Alias for a former name", other.name, d.name)})
 	}
 	r.byGo[d.goType] = d
-	switch k := d.goType.Kind(); {
-	case k == reflect.Struct:
-	case k == reflect.Map && d.goType.Key().Kind() == reflect.String:
-	default:
-		errs = append(errs, &InvalidError{What: d.goType.String(), Reason: fmt.Sprintf("(event type %s) does not encode as a document; declare a struct or a map with string keys", d.name)})
-	}
-	errs = append(errs, d.buildChain())
+	errs = append(errs, r.checkType(d), d.buildChain())
 	r.names = append(r.names, d.name)
 	return errors.Join(errs...)
+}
+
+// checkType reports whether the declared type can be stored, and read back from
+// all of its former shapes.
+func (r *Registry) checkType(d *TypeDef) error {
+	switch k := d.goType.Kind(); {
+	case k == reflect.Struct && d.goType != timeType:
+	case k == reflect.Map && d.goType.Key().Kind() == reflect.String:
+	default:
+		return &InvalidError{What: d.goType.String(), Reason: fmt.Sprintf("(event type %s) does not encode as a document; declare a struct or a map with string keys", d.name)}
+	}
+	codec, ok := r.codec.(typedCodec)
+	if !ok {
+		return nil
+	}
+	shapes := []reflect.Type{d.goType}
+	for _, step := range d.steps {
+		shapes = append(shapes, step.from)
+	}
+	for _, t := range shapes {
+		if m := codec.storage().mistake(t); m != "" {
+			return &InvalidError{What: "event type " + string(d.name), Reason: "cannot be stored: " + m}
+		}
+	}
+	return nil
 }
 
 // Types returns the declared names, sorted, without aliases.

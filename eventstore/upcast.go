@@ -25,6 +25,10 @@ func Upcast[From, To any](from int, fn func(From) (To, error)) TypeOption {
 			d.err = &InvalidError{What: fmt.Sprintf("event type %s", d.name), Reason: fmt.Sprintf("has two upcasters from schema version %d", from)}
 			return
 		}
+		if fn == nil {
+			d.err = &InvalidError{What: fmt.Sprintf("event type %s", d.name), Reason: fmt.Sprintf("has no function to upcast from schema version %d", from)}
+			return
+		}
 		d.steps[from] = upcaster{
 			from:   reflect.TypeFor[From](),
 			to:     reflect.TypeFor[To](),
