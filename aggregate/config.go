@@ -26,8 +26,10 @@ type Config[S any] struct {
 	// Schema is the version of the state's schema, 1 when zero. Raise it
 	// whenever S or the way that events fold into it changes.
 	Schema int
-	// StateCodec encodes states for snapshots; BSON when nil. It sees exported
-	// fields only, as codecs do.
+	// StateCodec encodes states for snapshots; BSON when nil. Codecs see exported
+	// fields only, so a state with others is refused unless they are tagged or
+	// their type writes itself (MarshalBSON). A StateCodec that is set is trusted
+	// to keep what matters.
 	StateCodec eventstore.Codec
 
 	// CacheSize is the number of states kept in memory, the least recently used
@@ -79,6 +81,11 @@ func (c Config[S]) withDefaults() (Config[S], error) {
 	if field := reference(reflect.TypeFor[S](), nil); c.CacheSize > 0 && c.Clone == nil && field != "" {
 		invalid("Clone", fmt.Sprintf("is not set, and the state refers to memory that a cached copy would share (%s); set it, or CacheSize to 0", field))
 	}
+	if c.Snapshots != nil && c.StateCodec == nil {
+		if reason := unkept(reflect.TypeFor[S]()); reason != "" {
+			invalid("StateCodec", "is not set, and the state "+reason+"; export it, or set a StateCodec that keeps what matters")
+		}
+	}
 	c.Schema = max(c.Schema, 1)
 	if c.Clone == nil {
 		c.Clone = Unchanged[S]
@@ -105,28 +112,4 @@ func (c Config[S]) withDefaults() (Config[S], error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c, errors.Join(errs...)
-}
-
-// reference names the first part of a type that refers to memory elsewhere, ""
-// when there is none.
-func reference(t reflect.Type, path []string) string {
-	here := func() string {
-		return strings.Join(append(path, t.String()), " ")
-	}
-	switch t.Kind() {
-	case reflect.Pointer, reflect.Map, reflect.Slice, reflect.Chan, reflect.Func, reflect.Interface, reflect.UnsafePointer:
-		return here()
-	case reflect.Array:
-		return reference(t.Elem(), path)
-	case reflect.Struct:
-		if t == reflect.TypeFor[time.Time]() {
-			return "" // its location is never changed in place
-		}
-		for f := range t.Fields() {
-			if found := reference(f.Type, append(path, "field "+f.Name)); found != "" {
-				return found
-			}
-		}
-	}
-	return ""
 }

@@ -18,6 +18,9 @@ type Decider[S, C, E any] struct {
 
 	// decideApplies: Decide leaves the events applied to the state, as roots do.
 	decideApplies bool
+	// renew makes a copy of a state independent of what it was copied from, where
+	// Config.Clone cannot; nil where it can.
+	renew func(S)
 }
 
 // Fold returns the state after events.

@@ -116,7 +116,7 @@ func (r *Repository[S, C, E]) fromCache(ctx context.Context, stream eventstore.S
 		return nil, nil
 	}
 	known, intact := l.version, false
-	l.state, l.read, l.cached = r.cfg.Clone(l.state), 0, true
+	l.state, l.read, l.cached = r.copied(l.state), 0, true
 	for e, err := range r.store.ReadStream(ctx, stream, eventstore.StreamQuery{From: known}) {
 		if err != nil {
 			return nil, err
@@ -175,8 +175,16 @@ func (r *Repository[S, C, E]) keep(stream eventstore.StreamID, l loaded[S]) {
 	if r.cache == nil || l.version == 0 {
 		return
 	}
-	l.state = r.cfg.Clone(l.state)
+	l.state = r.copied(l.state)
 	r.cache.Add(stream, l)
+}
+
+func (r *Repository[S, C, E]) copied(state S) S {
+	state = r.cfg.Clone(state)
+	if r.decider.renew != nil {
+		r.decider.renew(state)
+	}
+	return state
 }
 
 // Forget drops what the cache and the snapshot store have of an aggregate. Call

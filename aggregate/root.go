@@ -18,8 +18,9 @@ package aggregate
 //		return nil
 //	}
 //
-// Only Apply changes the state; the other methods check and record. A root is
-// not safe for concurrent use.
+// Only Apply changes the state; the other methods check and record. With
+// snapshots the fields have to be exported, see [Config].StateCodec. A root is not
+// safe for concurrent use.
 type Root[E any] struct {
 	apply    func(E)
 	recorded []E
@@ -72,5 +73,6 @@ func FromRoot[R Rooted[E], E any](newRoot func() R) Decider[R, func(R) error, E]
 			return r
 		},
 		decideApplies: true,
+		renew:         func(r R) { NewRoot[R, E](r) }, // a copy still records into its original
 	}
 }

@@ -90,7 +90,14 @@ func appendID(id CommandID, stream eventstore.StreamID) eventstore.AppendID {
 
 // pause waits a random time that grows with the number of attempts.
 func (r *Repository[S, C, E]) pause(ctx context.Context, attempt int) error {
-	limit := min(r.cfg.Backoff<<min(attempt-1, 20), r.cfg.MaxBackoff)
+	limit := r.cfg.Backoff
+	for range attempt - 1 {
+		if limit >= r.cfg.MaxBackoff {
+			break // before it overflows
+		}
+		limit *= 2
+	}
+	limit = min(limit, r.cfg.MaxBackoff)
 	timer := time.NewTimer(rand.N(limit + 1))
 	defer timer.Stop()
 	select {
@@ -137,6 +144,9 @@ func (r *run[S, C, E]) once(ctx context.Context, command C) (Result[S, E], error
 	}
 	if !r.decider.decideApplies {
 		l.state = r.decider.Fold(l.state, events...)
+	}
+	if r.decider.renew != nil {
+		r.decider.renew(l.state) // what it recorded is appended
 	}
 	l.version = appended.Streams[0].Last
 	r.saveSnapshot(ctx, r.stream, &l)
