@@ -51,8 +51,8 @@ type causeDoc struct {
 }
 
 // causeOf is the metadata of what follows from an event.
-func causeOf(e eventstore.Event) eventstore.Metadata {
-	return eventstore.MetadataFrom(eventstore.CausedBy(context.Background(), e))
+func causeOf(ctx context.Context, e eventstore.Event) eventstore.Metadata {
+	return eventstore.MetadataFrom(eventstore.CausedBy(ctx, e))
 }
 
 // post puts a command into the outbox.

@@ -295,7 +295,7 @@ func (d *dispatcher[S]) acknowledge(ctx context.Context, keys []string, byKey ma
 					errs = append(errs, err)
 				} else {
 					d.rejected = true
-					d.s.Warn(ctx, "command rejected", "key", key, "type", s.doc.Type, "id", s.doc.ID, "error", s.err)
+					d.s.Logger().WarnContext(ctx, "command rejected", "key", key, "type", s.doc.Type, "id", s.doc.ID, "error", s.err)
 				}
 			default:
 				left = true

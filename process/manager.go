@@ -169,9 +169,9 @@ func (m Manager[S]) Plan(r *eventstore.Registry) (*projection.Plan, error) {
 		}
 		return projection.Routed{Payload: payload, Keys: []string{handlers[e.Type].key(payload, e)}, Load: true}, nil
 	}
-	p.Apply = func(_ context.Context, w *projection.Work, routed projection.Routed, key string) error {
+	p.Apply = func(ctx context.Context, w *projection.Work, routed projection.Routed, key string) error {
 		e := routed.Event
-		return m.step(w, key, source{name: "event", at: e.Time, position: e.Position, held: routed.Held, cause: causeOf(e)},
+		return m.step(w, key, source{name: "event", at: e.Time, position: e.Position, held: routed.Held, cause: causeOf(ctx, e)},
 			func(s *S, do *Do) (*S, error) { return handlers[e.Type].fn(s, routed.Payload, e, do) })
 	}
 	p.Dispatcher = func(s *projection.Session) projection.Dispatcher {

@@ -96,6 +96,7 @@ func (p *partition) single(ctx, soft context.Context, it item, through eventstor
 	for attempt := 1; ; attempt++ {
 		if p.hopeless(f, attempt) {
 			poisoned[f.key] = p.letter(it, f.key, f.err, attempt)
+			p.poison = f.err.Error()
 			p.logger.ErrorContext(ctx, "event parked", "key", f.key, "type", it.Event.Type, "stream", it.Event.Stream,
 				"position", it.Event.Position, "attempts", attempt, "error", f.err)
 			attempt = 0

@@ -2,7 +2,6 @@ package projection_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"sync"
@@ -144,5 +143,5 @@ func TestLiveIsBoundedAndShared(t *testing.T) {
 	_, _, err = none.Stream(ctx, store, "test-2")
 	require.ErrorIs(t, err, context.Canceled)
 	_, _, err = none.Category(ctx, store, "test")
-	require.True(t, errors.Is(err, context.Canceled))
+	require.ErrorIs(t, err, context.Canceled)
 }

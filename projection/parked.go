@@ -15,12 +15,17 @@ type LimitError struct {
 	// Parked is the number of events that would be parked in all of the version,
 	// Limit the greatest number allowed.
 	Parked, Limit int
-	// Err is why the last of them could not be handled.
+	// Err is why the last event that was parked could not be handled, empty when
+	// it was another worker that parked it.
 	Err string
 }
 
 func (e *LimitError) Error() string {
-	return fmt.Sprintf("projection %s has stopped: %d events would be parked, the limit is %d; the last failed with: %s", e.Projection, e.Parked, e.Limit, e.Err)
+	text := fmt.Sprintf("projection %s has stopped: %d events would be parked, the limit is %d", e.Projection, e.Parked, e.Limit)
+	if e.Err != "" {
+		text += "; the last failed with: " + e.Err
+	}
+	return text
 }
 
 // withinLimit refuses a step that would park too much.
@@ -44,13 +49,7 @@ func (p *partition) withinLimit(ctx context.Context, step Commit) error {
 	if n <= p.cfg.MaxParked {
 		return nil
 	}
-	limit := &LimitError{Projection: p.key, Parked: n, Limit: p.cfg.MaxParked}
-	for _, l := range step.Parked {
-		if l.Error != "" {
-			limit.Err = l.Error
-		}
-	}
-	return limit
+	return &LimitError{Projection: p.key, Parked: n, Limit: p.cfg.MaxParked, Err: p.poison}
 }
 
 // carryOut does what operators have asked for as far as it concerns this

@@ -57,6 +57,7 @@ type partition struct {
 	parked   map[string]int
 	total    int                 // of events parked in the whole version, as last counted
 	counted  time.Time           // when that was
+	poison   string              // the error of the event parked last
 	carried  map[string]struct{} // requests carried out
 	dispatch Dispatcher
 	session  *Session

@@ -3,6 +3,7 @@ package projection
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -55,10 +56,8 @@ func (s *Session) Now() time.Time { return s.p.cfg.Now() }
 // Retry is how long to wait after a number of failures in a row.
 func (s *Session) Retry(failures int) time.Duration { return s.p.cfg.Backoff.delay(failures) }
 
-// Warn writes a line to the log.
-func (s *Session) Warn(ctx context.Context, msg string, args ...any) {
-	s.p.logger.WarnContext(ctx, msg, args...)
-}
+// Logger is the partition's.
+func (s *Session) Logger() *slog.Logger { return s.p.logger }
 
 // Commit loads the documents of keys, lets fn work on them and commits that.
 // Nothing is committed when fn fails.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -483,6 +482,6 @@ func TestNewWorkerRefuses(t *testing.T) {
 	} {
 		err := try()
 		require.ErrorIs(t, err, eventstore.ErrInvalid, want)
-		require.True(t, strings.Contains(err.Error(), want), "%v", err)
+		require.ErrorContains(t, err, want)
 	}
 }

@@ -375,7 +375,9 @@ func (r *crash) settle() {
 			}
 			err := control.WaitUntil(ctx, name, v.Version, head)
 			for err == nil && v.Parked > 0 {
-				err = control.Retry(ctx, name, v.Version, "")
+				if err = control.Retry(ctx, name, v.Version, ""); err != nil {
+					break
+				}
 				<-after(ctx, r.cfg.LeaseTTL/2)
 				if status, err = control.Status(ctx, name); err == nil {
 					v = status.Version(v.Version)
