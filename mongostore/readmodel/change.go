@@ -31,7 +31,11 @@ type command struct {
 	subjects []subject
 }
 
-type subject struct{ model, key string }
+type subject struct {
+	model, key string
+	// partial says that the statement is an update, in the caller's words.
+	partial bool
+}
 
 func newCommand(verb, coll string, size int) *command {
 	c := &command{verb: verb, coll: coll}
@@ -177,7 +181,7 @@ func (b *Backend) add(p *plan, c *projection.Change) error {
 	if err != nil {
 		return err
 	}
-	s := subject{c.Model, c.Key}
+	s := subject{model: c.Model, key: c.Key, partial: len(c.Updates) > 0}
 	bad := func(err error) error { return &projection.DocumentError{Model: c.Model, Key: c.Key, Err: err} }
 	switch {
 	case !utf8.ValidString(c.Key):
@@ -237,7 +241,7 @@ func check(c projection.Commit) error {
 	seen := make(map[subject]struct{}, len(c.Changes))
 	for i := range c.Changes {
 		change := &c.Changes[i]
-		s := subject{change.Model, change.Key}
+		s := subject{model: change.Model, key: change.Key}
 		if _, ok := seen[s]; ok {
 			return invalid("commit", "has two changes of document %q of %s", s.key, s.model)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -52,7 +53,7 @@ func (b *Backend) Commit(ctx context.Context, c projection.Commit) (projection.C
 	}
 	s := &step{Commit: c, mark: bson.NewObjectID()}
 	if err := b.prepare(s); err != nil {
-		return projection.Checkpoint{}, err
+		return projection.Checkpoint{}, eventstore.NotWritten(err)
 	}
 	run, on, done, err := b.begin(ctx)
 	if err != nil {
@@ -105,7 +106,7 @@ func (b *Backend) commit(ctx, run context.Context, on *binding, s *step) (projec
 		case errors.Is(err, errNarrow):
 			s.narrow = true
 			if err := b.prepare(s); err != nil {
-				return projection.Checkpoint{}, err
+				return projection.Checkpoint{}, b.gaveUp(ctx, op, s, err)
 			}
 			continue
 		case errors.Is(err, eventstore.ErrOutcomeUnknown):
@@ -243,12 +244,12 @@ func send(ctx context.Context, db *mongo.Database, c *command, narrow bool) erro
 	switch {
 	case hasCode(err, codeTooLarge):
 		return &eventstore.TooLargeError{What: "commit: " + err.Error(), Limit: eventstore.MaxAppendSize}
-	case isOfDocument(err) && (narrow || len(c.subjects) == 1):
+	case !slices.ContainsFunc(c.subjects, func(s subject) bool { return isOf(s, err) }):
+		return err
+	case narrow || len(c.subjects) == 1:
 		return documentError(c.subjects[0], err)
-	case isOfDocument(err):
-		return errNarrow
 	}
-	return err
+	return errNarrow
 }
 
 func documentError(about subject, err error) error {
@@ -259,10 +260,15 @@ func documentError(about subject, err error) error {
 	return &projection.DocumentError{Model: about.model, Key: about.key, Err: err}
 }
 
-// isOfDocument reports whether a command was refused for what it holds.
-func isOfDocument(err error) bool {
-	err = mongostore.Classify("", err)
-	return errors.Is(err, mongostore.ErrValidation) || errors.Is(err, mongostore.ErrBSON)
+// isOf reports whether a command may have been refused for what it says of a
+// document. Of a replacement only certain errors are that, of an update in the
+// caller's words all that nothing else is known of.
+func isOf(s subject, err error) bool {
+	e, ok := errors.AsType[*mongostore.Error](mongostore.Classify("", err))
+	if !ok || e.Retryable {
+		return false
+	}
+	return errors.Is(e, mongostore.ErrValidation) || errors.Is(e, mongostore.ErrBSON) || (s.partial && e.Kind == mongostore.ErrQuery)
 }
 
 // isOfID reports whether a write met the key of a document that was made since

@@ -31,10 +31,10 @@ func (b *Backend) failed(ctx context.Context, op string, err error) error {
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case errors.Is(err, context.DeadlineExceeded) && !nearDeadline(ctx): // the backend's own
+		return &mongostore.Error{Op: op, Kind: mongostore.ErrTimeout, Retryable: true, Err: fmt.Errorf("given up after %s: %v", b.cfg.Timeout, err)}
 	case ofContract(err):
 		return err
-	case errors.Is(err, context.DeadlineExceeded) && !nearDeadline(ctx):
-		return &mongostore.Error{Op: op, Kind: mongostore.ErrTimeout, Retryable: true, Err: fmt.Errorf("given up after %s: %v", b.cfg.Timeout, err)}
 	}
 	return mongostore.Classify(op, err)
 }

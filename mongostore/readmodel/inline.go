@@ -209,11 +209,13 @@ func (a *inlineAppend) events() []eventstore.Event {
 // failed marks an error with what is known of the outcome. Only a commit's
 // outcome can be unknown, and it says so.
 func (a *inlineAppend) failed(ctx context.Context, err error) error {
-	if errors.Is(err, eventstore.ErrOutcomeUnknown) || errors.Is(err, eventstore.ErrNotWritten) {
-		return err
-	}
 	if _, ok := errors.AsType[*projection.HandlerError](err); ok {
 		return eventstore.NotWritten(err)
 	}
-	return eventstore.NotWritten(a.in.backend.failed(ctx, fmt.Sprintf("append to %q", a.req.Streams[0].Stream), err))
+	unknown := errors.Is(err, eventstore.ErrOutcomeUnknown)
+	err = a.in.backend.failed(ctx, fmt.Sprintf("append to %q", a.req.Streams[0].Stream), err)
+	if unknown {
+		return eventstore.OutcomeUnknown(err)
+	}
+	return eventstore.NotWritten(err)
 }
