@@ -16,7 +16,7 @@ import (
 type (
 	secretive struct {
 		Cents int64
-		limit int64
+		limit int64 //nolint:unused // it is there to be refused
 	}
 	holder struct {
 		At    time.Time
@@ -27,7 +27,7 @@ type (
 		Parent *excused
 		Cache  secretive `json:"-"`
 	}
-	selfWritten struct{ cents int64 }
+	selfWritten struct{ cents int64 } //nolint:unused // it is there not to be refused
 	quietPurse  struct {
 		aggregate.Root[event]
 		balance int64

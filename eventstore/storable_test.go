@@ -17,9 +17,9 @@ import (
 type (
 	base    struct{ ID string }
 	embeds  struct{ base }
-	hidden  struct{ cents int }
+	hidden  struct{ cents int } //nolint:unused // it is there to be refused
 	payment struct{ Amount hidden }
-	partly  struct{ Amount, hidden int }
+	partly  struct{ Amount, hidden int } //nolint:unused // it is there not to be refused
 	nested  struct{ Lines []map[string]*payment }
 	failed  struct{ Reason error }
 	waiting struct{ Done chan int }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -63,8 +64,8 @@ func openMongoDB(ctx context.Context, o options) (b *backend, err error) {
 	var undo []func(context.Context) error
 	closeAll := func(ctx context.Context) error {
 		var errs []error
-		for i := len(undo) - 1; i >= 0; i-- {
-			errs = append(errs, undo[i](ctx))
+		for _, step := range slices.Backward(undo) {
+			errs = append(errs, step(ctx))
 		}
 		return errors.Join(errs...)
 	}

@@ -43,7 +43,7 @@ func serve(ctx context.Context, args []string, w io.Writer) error {
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
 		if err := b.close(closing); err != nil {
-			logger.Error("not closed cleanly", "error", err)
+			logger.ErrorContext(ctx, "not closed cleanly", "error", err)
 		}
 	}()
 	if *demo {
@@ -104,7 +104,7 @@ func serveOn(ctx context.Context, l net.Listener, h http.Handler, s *shop.Shop, 
 		cancel()
 	}()
 	<-ctx.Done()
-	logger.Info("stopping")
+	logger.InfoContext(ctx, "stopping")
 	closing, done := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer done()
 	err := server.Shutdown(closing)

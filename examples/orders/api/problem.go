@@ -59,10 +59,10 @@ func (a *api) explain(err error) problem {
 		if !errors.Is(err, rejection) {
 			continue
 		}
-		switch rejection { //nolint:errorlint // compares sentinels of our own list
-		case order.ErrNotPlaced:
+		switch {
+		case errors.Is(rejection, order.ErrNotPlaced):
 			return problem{Status: http.StatusNotFound, Detail: err.Error()}
-		case order.ErrIncomplete:
+		case errors.Is(rejection, order.ErrIncomplete):
 			return problem{Status: http.StatusUnprocessableEntity, Detail: err.Error()}
 		}
 		return problem{Status: http.StatusConflict, Detail: err.Error()}
