@@ -236,13 +236,12 @@ func (r *request) parseFindQuery(op *findOp) error {
 	if op.query.Tailable && !value.IsEmpty(sort) && value.IsMissing(value.Field(sort, "$natural")) {
 		return mongoerr.New(mongoerr.BadValue, "cannot use tailable option with a sort other than {$natural: 1}")
 	}
-	if err := setSort(&op.query, sort); err != nil {
-		return err
-	}
 	if !value.IsEmpty(op.projection) {
-		op.proj, err = project.Parse(op.projection, op.query.Filter, op.env)
+		if op.proj, err = project.Parse(op.projection, op.query.Filter, op.env); err != nil {
+			return err
+		}
 	}
-	return err
+	return setSort(&op.query, sort)
 }
 
 // setSort makes a query ordered by a sort specification; an empty one leaves the order to the plan.

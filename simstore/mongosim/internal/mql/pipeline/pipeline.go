@@ -42,7 +42,6 @@ func parse(stages []bson.Raw, ns Namespace, env *expr.Env, where place) (*Pipeli
 	if err != nil {
 		return nil, err
 	}
-	p.joinSortAndLimit()
 	return p, p.fold()
 }
 

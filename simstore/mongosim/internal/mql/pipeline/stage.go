@@ -148,6 +148,10 @@ func (p *parser) pipeline(raw []bson.Raw, where place) (*Pipeline, error) {
 	if err := p.checkPlaces(out, where); err != nil {
 		return nil, err
 	}
+	if err := out.optimize(); err != nil {
+		return nil, err
+	}
+	out.joinSortAndLimit()
 	return out, nil
 }
 

@@ -145,9 +145,6 @@ func (l *lookupStage) parsePipeline(p *parser, let, sub bson.RawValue) error {
 		return err
 	}
 	l.sub, err = p.sub(raw, l.from.Coll, inLookup, names...)
-	if err == nil {
-		l.sub.joinSortAndLimit()
-	}
 	return err
 }
 

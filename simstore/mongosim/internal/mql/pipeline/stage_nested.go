@@ -62,7 +62,6 @@ func parseFacet(p *parser, arg bson.RawValue) ([]stage, error) {
 		if err != nil {
 			return nil, err
 		}
-		sub.joinSortAndLimit()
 		f.subs = append(f.subs, sub)
 	}
 	return []stage{f}, nil
@@ -188,7 +187,6 @@ func parseUnionWith(p *parser, arg bson.RawValue) ([]stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	sub.joinSortAndLimit()
 	return []stage{&unionStage{sub}}, nil
 }
 
