@@ -36,6 +36,7 @@ var layers = map[string]rule{
 	"query":                               {internal: []string{"query"}, external: []string{"go.mongodb.org/mongo-driver/v2"}},
 	"mongostore":                          {internal: []string{"mongostore", "eventstore", "snapshot", "projection", "query"}, external: []string{"..."}},
 	"cmd":                                 {internal: []string{"..."}, external: []string{"..."}},
+	"deploy":                              {},
 	"examples":                            {internal: []string{"..."}, external: []string{"..."}},
 }
 
