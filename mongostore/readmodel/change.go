@@ -3,6 +3,7 @@ package readmodel
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -61,8 +62,7 @@ type plan struct {
 // command returns the command that takes the next statement of at most size
 // bytes.
 func (p *plan) command(verb, coll string, size int) *command {
-	for i := len(p.commands) - 1; i >= 0; i-- {
-		c := p.commands[i]
+	for _, c := range slices.Backward(p.commands) {
 		if c.verb == verb && c.coll == coll {
 			if len(c.subjects) < p.most && len(c.body)+size <= maxCommand {
 				return c

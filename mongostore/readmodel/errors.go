@@ -32,7 +32,8 @@ func (b *Backend) failed(ctx context.Context, op string, err error) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case errors.Is(err, context.DeadlineExceeded) && !nearDeadline(ctx): // the backend's own
-		return &mongostore.Error{Op: op, Kind: mongostore.ErrTimeout, Retryable: true, Err: fmt.Errorf("given up after %s: %v", b.cfg.Timeout, err)}
+		err = fmt.Errorf("given up after %s: %v", b.cfg.Timeout, err) //nolint:errorlint // it is not the caller's deadline
+		return &mongostore.Error{Op: op, Kind: mongostore.ErrTimeout, Retryable: true, Err: err}
 	case ofContract(err):
 		return err
 	}

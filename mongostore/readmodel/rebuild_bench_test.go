@@ -79,7 +79,7 @@ func BenchmarkRebuild(b *testing.B) {
 }
 
 // history appends events, a hundred or so to an append, and waits for the log.
-func history(b *testing.B, e *env, events, active int) eventstore.Position {
+func history(b testing.TB, e *env, events, active int) eventstore.Position {
 	b.Helper()
 	codec := eventstore.NewBSONCodec()
 	r := rand.New(rand.NewPCG(1, 2))
