@@ -34,6 +34,21 @@ type CrashConfig struct {
 	// LeaseTTL is that of the workers; 400ms when zero. Backends that take long
 	// for a commit need more.
 	LeaseTTL time.Duration
+	// Extra are definitions of one's own that run besides those of the test.
+	Extra CrashExtra
+}
+
+// CrashExtra is what else workers run in [Crash].
+type CrashExtra struct {
+	// Types are those of the events that Write appends.
+	Types []eventstore.TypeDef
+	// Write returns what to append the n-th time, n counted from zero.
+	Write func(n int) (eventstore.StreamID, []any)
+	// Definitions are run by every worker, Names are those that have to have
+	// applied everything before Check is called, all workers still running.
+	Definitions []projection.Definition
+	Names       []string
+	Check       func(t *testing.T)
 }
 
 // A CrashBackend is what [Crash] runs on.
@@ -61,8 +76,10 @@ type (
 	cursed struct{ Account string }
 )
 
-func crashRegistry() *eventstore.Registry {
-	return eventstore.MustRegistry(eventstore.Type[transferred]("transferred"), eventstore.Type[closed]("closed"), eventstore.Type[cursed]("cursed"))
+func crashRegistry(extra ...eventstore.TypeDef) *eventstore.Registry {
+	return eventstore.MustRegistry(append([]eventstore.TypeDef{
+		eventstore.Type[transferred]("transferred"), eventstore.Type[closed]("closed"), eventstore.Type[cursed]("cursed"),
+	}, extra...)...)
 }
 
 // account is a read model that shows every event that was missed, doubled or
@@ -224,6 +241,9 @@ func (r *crash) run() {
 	r.lates.Wait()
 	r.faulty.Store(false)
 	r.settle()
+	if r.cfg.Extra.Check != nil {
+		r.cfg.Extra.Check(r.t)
+	}
 	stop()
 	working.Wait()
 	r.compare()
@@ -231,7 +251,7 @@ func (r *crash) run() {
 
 // write appends events from several writers, some conflicting.
 func (r *crash) write(ctx context.Context) {
-	registry := crashRegistry()
+	registry := crashRegistry(r.cfg.Extra.Types...)
 	for n := 0; ctx.Err() == nil; n++ {
 		name := func() string { return fmt.Sprint("a", r.intN(12)) }
 		var payloads []any
@@ -253,6 +273,16 @@ func (r *crash) write(ctx context.Context) {
 			r.t.Errorf("append: %v", err)
 			return
 		}
+		if extra := r.cfg.Extra.Write; extra != nil {
+			stream, payloads := extra(n)
+			if data, err = registry.Encode(payloads...); err == nil {
+				_, err = eventstore.Append(context.WithoutCancel(ctx), r.b.Store, stream, eventstore.Any, data...)
+			}
+			if err != nil {
+				r.t.Errorf("append: %v", err)
+				return
+			}
+		}
 		r.counts.appends.Add(1)
 		time.Sleep(time.Duration(r.intN(3)) * time.Millisecond)
 	}
@@ -273,7 +303,8 @@ func (r *crash) lives(ctx, trouble context.Context, number int) {
 		if number != 0 && life > 0 {
 			definitions = append(definitions, accounts(2, &r.lifted))
 		}
-		w, err := projection.NewWorker(r.b.Store, crashRegistry(), f, projection.WorkerConfig{
+		definitions = append(definitions, r.cfg.Extra.Definitions...)
+		w, err := projection.NewWorker(r.b.Store, crashRegistry(r.cfg.Extra.Types...), f, projection.WorkerConfig{
 			Name:        fmt.Sprintf("w%d-%d", number, life),
 			Partitions:  3,
 			BatchSize:   7,
@@ -312,6 +343,11 @@ func (r *crash) lives(ctx, trouble context.Context, number int) {
 	}
 }
 
+// names are those of all projections.
+func (r *crash) names() []string {
+	return append([]string{"accounts", "counters", "seen"}, r.cfg.Extra.Names...)
+}
+
 // logger writes to standard error when ANNALS_CRASH_LOG is set.
 func (r *crash) logger() *slog.Logger {
 	if os.Getenv("ANNALS_CRASH_LOG") == "" {
@@ -345,7 +381,8 @@ func (r *crash) meddle(ctx context.Context) {
 				r.counts.jumps.Add(1)
 			}
 		case k < 16:
-			name := []string{"accounts", "counters", "seen"}[r.intN(3)]
+			names := r.names()
+			name := names[r.intN(len(names))]
 			if control.Repartition(ctx, name, 0, 1+r.intN(5)) == nil {
 				r.counts.repartitions.Add(1)
 			}
@@ -366,7 +403,7 @@ func (r *crash) settle() {
 	control := projection.NewControl(r.b.Store, r.b.Backend)
 	head, err := r.b.Store.Head(ctx)
 	require.NoError(r.t, err)
-	for _, name := range []string{"accounts", "counters", "seen"} {
+	for _, name := range r.names() {
 		status, err := control.Status(ctx, name)
 		require.NoError(r.t, err)
 		for _, v := range status.Versions {
@@ -398,7 +435,7 @@ func (r *crash) settle() {
 func (r *crash) compare() {
 	ctx := r.t.Context()
 	want, counts, streams := map[string]account{}, map[string]account{}, map[eventstore.StreamID][]eventstore.Version{}
-	registry := crashRegistry()
+	registry := crashRegistry(r.cfg.Extra.Types...)
 	for e, err := range r.b.Store.ReadLog(ctx, eventstore.LogQuery{}) {
 		require.NoError(r.t, err)
 		payload, err := registry.Decode(e)
