@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -74,7 +75,10 @@ func TestFaults(t *testing.T) {
 func underFault(t *testing.T, every time.Duration, fault func(n int) mongosim.FailPoint, shake func(*mongosim.Server)) {
 	srv := simFor(t)
 	srv.migrate(t)
-	quick := func(c *Config) { c.LeaseTTL = 300 * time.Millisecond }
+	quick := func(c *Config) {
+		c.LeaseTTL = 300 * time.Millisecond
+		c.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
+	}
 	stores := []*Store{srv.open(t, quick), srv.open(t, quick)}
 	ctx := testContext(t)
 	for _, s := range stores {

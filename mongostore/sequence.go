@@ -76,11 +76,12 @@ func (q *sequencer) load(ctx context.Context) error {
 		return err
 	}
 	defer done()
-	if err := q.store.catchUp(ctx); err != nil {
-		return err
-	}
 	last, err := q.store.lastLogDoc(ctx)
 	if err != nil {
+		return err
+	}
+	// Afterwards: the tail must not be behind what is written next.
+	if err := q.store.catchUp(ctx); err != nil {
 		return err
 	}
 	q.head, q.mark, q.token = last.last(), last.mark, last.token
@@ -364,7 +365,9 @@ func (q *sequencer) flush(ctx context.Context, token bson.Raw, recovered bool) e
 	}
 	q.pending = nil
 	q.head, q.token = d.last(), token
-	q.store.tail.add(d)
+	if !q.store.tail.add(d) {
+		return fmt.Errorf("the log's tail in memory ends before %d: %w", d.first, errOvertaken) // to be read again
+	}
 	if hook := q.store.cfg.Hooks.Sequenced; hook != nil {
 		hook(SequenceStats{First: d.first, Events: len(d.entries), Duration: time.Since(start), Delay: delay(d, start)})
 	}

@@ -147,3 +147,9 @@ func eventsUpTo(n int) []eventstore.EventData {
 	}
 	return events
 }
+
+// How long tests wait for what must come, and how often they look.
+const (
+	patience = 20 * time.Second
+	poll     = 2 * time.Millisecond
+)
