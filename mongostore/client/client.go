@@ -355,7 +355,7 @@ func (c *Client) Refresh(ctx context.Context) error {
 		}
 	}
 	old.retire()
-	c.work.Go(func() { c.discard(old, append(drained, old.retired)) })
+	c.work.Go(func() { c.discard(old, append(drained, old.retired)) }) //nolint:contextcheck // it outlives the call
 	return nil
 }
 

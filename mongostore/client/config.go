@@ -61,7 +61,7 @@ type Config struct {
 }
 
 // TLS says how connections are encrypted. The files are read again when they
-// change; see [Connect].
+// change; see [Connect]. Whether certificates were revoked is not asked for.
 type TLS struct {
 	// Enabled turns TLS on. Files without it are refused, lest somebody believe
 	// that they are used.
@@ -113,6 +113,7 @@ func (c Config) withDefaults() Config {
 			*d = def
 		}
 	}
+	optionsOfURI(c.URI).apply(&c)
 	if c.AppName == "" {
 		c.AppName = defaultAppName
 	}

@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"testing"
@@ -57,9 +58,7 @@ func TestFromEnvReadsEachVariable(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			vars := map[string]string{"MONGODB_URI": uri}
-			for k, v := range c.vars {
-				vars[k] = v
-			}
+			maps.Copy(vars, c.vars)
 			c.want.URI = uri
 			got, err := client.FromEnv(lookup(vars))
 			require.NoError(t, err)
@@ -102,9 +101,7 @@ func TestFromEnvNamesEachMistake(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			vars := map[string]string{"MONGODB_URI": uri}
-			for k, v := range c.vars {
-				vars[k] = v
-			}
+			maps.Copy(vars, c.vars)
 			_, err := client.FromEnv(lookup(vars))
 			require.Error(t, err)
 			require.ErrorAs(t, err, new(*client.ConfigError))

@@ -25,19 +25,23 @@ func TestX509(t *testing.T) {
 		want       options.Credential
 	}{
 		"in the URI": {
-			Config{URI: "mongodb://db.example.com/?authMechanism=MONGODB-X509&tls=true"}, Credential{},
+			Config{URI: "mongodb://db.example.com/?authMechanism=MONGODB-X509&tls=true"},
+			Credential{},
 			options.Credential{AuthMechanism: "MONGODB-X509", AuthSource: "$external"},
 		},
 		"by a provider": {
-			Config{URI: "mongodb://db.example.com/?tls=true", Credentials: Static(Credential{})}, Credential{Mechanism: "MONGODB-X509"},
+			Config{URI: "mongodb://db.example.com/?tls=true", Credentials: Static(Credential{})},
+			Credential{Mechanism: "MONGODB-X509"},
 			options.Credential{AuthMechanism: "MONGODB-X509"},
 		},
 		"by a provider, with a name": {
-			Config{URI: "mongodb://db.example.com/", TLS: TLS{Enabled: true}, Credentials: Static(Credential{})}, Credential{Mechanism: "MONGODB-X509", Username: "CN=app"},
+			Config{URI: "mongodb://db.example.com/", TLS: TLS{Enabled: true}, Credentials: Static(Credential{})},
+			Credential{Mechanism: "MONGODB-X509", Username: "CN=app"},
 			options.Credential{AuthMechanism: "MONGODB-X509", Username: "CN=app"},
 		},
 		"SCRAM": {
-			Config{URI: "mongodb://db.example.com/", Credentials: Static(Credential{})}, Credential{Username: "app", Password: "secret", Source: "shop"},
+			Config{URI: "mongodb://db.example.com/", Credentials: Static(Credential{})},
+			Credential{Username: "app", Password: "secret", Source: "shop"},
 			options.Credential{Username: "app", Password: "secret", PasswordSet: true, AuthSource: "shop"},
 		},
 	} {

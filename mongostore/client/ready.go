@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"sync"
 	"time"
 )
 
@@ -13,7 +12,7 @@ import (
 type Check struct {
 	Name string
 	// Ready returns why the condition is not met, nil if it is. It should return
-	// when its context ends.
+	// when its context ends: nobody waits for it any longer.
 	Ready func(context.Context) error
 }
 
@@ -57,12 +56,7 @@ func Ready(checks ...Check) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 		defer cancel()
-		errs := make([]error, len(checks))
-		var wg sync.WaitGroup
-		for i, c := range checks {
-			wg.Go(func() { errs[i] = c.Ready(ctx) })
-		}
-		wg.Wait()
+		errs := ask(ctx, checks)
 		answer := struct {
 			Status string            `json:"status"`
 			Checks map[string]string `json:"checks"`
@@ -80,4 +74,27 @@ func Ready(checks ...Check) http.Handler {
 		}
 		writeJSON(w, http.StatusOK, answer)
 	})
+}
+
+// ask asks all checks, and takes those that have not answered when ctx ends for
+// failed.
+func ask(ctx context.Context, checks []Check) []error {
+	answers := make([]chan error, len(checks))
+	for i, c := range checks {
+		answers[i] = make(chan error, 1)
+		go func() { answers[i] <- c.Ready(ctx) }()
+	}
+	errs := make([]error, len(checks))
+	for i := range checks {
+		select {
+		case errs[i] = <-answers[i]:
+		case <-ctx.Done():
+			select {
+			case errs[i] = <-answers[i]:
+			default:
+				errs[i] = errors.New("has not answered in time")
+			}
+		}
+	}
+	return errs
 }

@@ -65,6 +65,9 @@ func (c Config) validate(n names) error {
 		wrong("MinPool", "is %d, above the %d of %s", c.MinPool, limit, n.of("MaxPool"))
 	}
 	errs = append(errs, c.TLS.validate(n)...)
+	if names := optionsOfURI(c.URI).tlsFiles(); c.TLS.Enabled && len(names) > 0 {
+		wrong("URI", "has %s, which is not heeded while %s is set: give files in the settings on TLS, or turn that off", strings.Join(names, " and "), n.of("TLS.Enabled"))
+	}
 	if _, err := c.ReadPreference.driver(); err != nil {
 		wrong("ReadPreference", "%v", err)
 	}
@@ -161,6 +164,16 @@ func (t TLS) validate(n names) []error {
 // would break its guarantees. Read models may.
 func (c Config) ForEvents() error {
 	var errs []error
+	said := optionsOfURI(c.URI)
+	if c.WriteConcern.W == "" {
+		c.WriteConcern.W = said["w"]
+	}
+	if c.ReadPreference.Mode == "" {
+		c.ReadPreference.Mode = said["readpreference"]
+	}
+	if c.ReadConcern == "" {
+		c.ReadConcern = ReadConcern(said["readconcernlevel"])
+	}
 	if !c.WriteConcern.acknowledged() {
 		errs = append(errs, &ConfigError{Setting: "WriteConcern", Reason: "is w:0: an append could not be told from a lost one; use majority"})
 	}

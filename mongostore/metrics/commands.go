@@ -128,10 +128,10 @@ func writeFailed(reply bson.Raw) bool {
 // writeKind names why a write in a reply failed.
 func writeKind(reply bson.Raw) string {
 	code, _ := reply.Lookup("writeErrors", "0", "code").AsInt64OK()
-	switch {
-	case code == 11000:
+	switch code {
+	case 11000:
 		return mongostore.ErrDuplicateKey.Label()
-	case code == 0:
+	case 0:
 		return mongostore.ErrWriteConcern.Label()
 	}
 	return mongostore.ErrWrite.Label()

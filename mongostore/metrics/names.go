@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"maps"
 	"sync"
 	"sync/atomic"
 
@@ -44,9 +45,7 @@ func (n *names) add(name string) string {
 		return "other"
 	}
 	known := make(map[string]string, len(old)+1)
-	for k, v := range old {
-		known[k] = v
-	}
+	maps.Copy(known, old)
 	known[name] = name
 	n.known.Store(&known)
 	return name

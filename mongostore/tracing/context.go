@@ -40,7 +40,7 @@ func Inject(ctx context.Context) context.Context {
 // linkTo returns the link to a span that metadata names, unless that is the
 // parent anyway.
 func linkTo(ctx context.Context, m eventstore.Metadata) []trace.Link {
-	cause := SpanContextOf(m)
+	cause := SpanContextOf(m) //nolint:contextcheck // of the metadata, not of the context
 	if !cause.IsValid() || cause.SpanID() == trace.SpanContextFromContext(ctx).SpanID() {
 		return nil
 	}

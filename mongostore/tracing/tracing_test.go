@@ -149,7 +149,8 @@ func TestLoadThatIsBrokenOff(t *testing.T) {
 	s, _, spans := recorded(t)
 	_, err := s.Append(t.Context(), request("order-1", eventstore.NoStream, "a", "b", "c"))
 	require.NoError(t, err)
-	for range s.ReadStream(t.Context(), "order-1", eventstore.StreamQuery{}) {
+	for _, err := range s.ReadStream(t.Context(), "order-1", eventstore.StreamQuery{}) {
+		require.NoError(t, err)
 		break
 	}
 	require.Equal(t, int64(1), attributes(spansOf(spans, "annals.load")[0])["annals.events"])
