@@ -287,7 +287,7 @@ func detached[T any](ctx context.Context, s *Store, mark func(error) error, fn f
 	}
 	done := make(chan answer, 1)
 	run, cancel := context.WithTimeout(mongo.NewSessionContext(context.WithoutCancel(ctx), nil), s.cfg.WriteTimeout)
-	stop := context.AfterFunc(s.life, cancel)
+	stop := context.AfterFunc(s.life, cancel) //nolint:contextcheck // the store's life ends it as well
 	tracked := s.groups.track(func() {
 		defer cancel()
 		defer stop()
@@ -352,7 +352,7 @@ func (s *Store) alone(ctx context.Context, a *pending, err error) error {
 	case errors.Is(err, eventstore.ErrOutcomeUnknown), errors.Is(err, eventstore.ErrNotWritten):
 		return err
 	case ctx.Err() != nil:
-		return eventstore.NotWritten(&Error{Op: op, Kind: ErrTimeout, Retryable: true, Outcome: WrittenNothing, Err: fmt.Errorf("given up after %s: %v", s.cfg.WriteTimeout, err)})
+		return eventstore.NotWritten(&Error{Op: op, Kind: ErrTimeout, Retryable: true, Outcome: WrittenNothing, Err: fmt.Errorf("given up after %s: %v", s.cfg.WriteTimeout, err)}) //nolint:errorlint // the deadline is not the caller's
 	}
 	return eventstore.NotWritten(wrap(op, err)) // it failed before the commit
 }

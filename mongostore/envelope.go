@@ -48,10 +48,6 @@ func setVersion(doc []byte, stream eventstore.StreamID, v eventstore.Version) {
 	binary.LittleEndian.PutUint64(doc[versionOffset(stream):], uint64(v))
 }
 
-func setObjectID(doc []byte, id bson.ObjectID) {
-	copy(doc[4+1+len("_id")+1:], id[:])
-}
-
 // appendEnvelope appends the part that all documents in events share.
 func appendEnvelope(b []byte, id bson.ObjectID, stream eventstore.StreamID, v eventstore.Version, typ eventstore.EventType) []byte {
 	b = appendObjectIDElement(b, "_id", id)

@@ -153,9 +153,9 @@ func (k Kind) Family() Kind {
 type Outcome uint8
 
 const (
-	// WrittenUnknown: it may have written, or may still.
+	// WrittenUnknown says that it may have written, or may still.
 	WrittenUnknown Outcome = iota
-	// WrittenNothing: it has not written and will not.
+	// WrittenNothing says that it has not written and will not.
 	WrittenNothing
 )
 

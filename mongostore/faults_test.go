@@ -90,7 +90,7 @@ func underFault(t *testing.T, every time.Duration, fault func(n int) mongosim.Fa
 	for w := range 6 {
 		writing.Go(func() {
 			r := rand.New(rand.NewPCG(7, uint64(w)))
-			for n := 0; n < 400; n++ {
+			for range 400 {
 				select {
 				case <-stop:
 					return

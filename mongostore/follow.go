@@ -201,7 +201,7 @@ func (f *follower) sequence(ctx context.Context, lease projection.Lease) error {
 	release, done := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer done()
 	if rerr := f.store.Leases().ReleaseLease(release, lease); rerr != nil && ctx.Err() == nil {
-		f.store.logger.Info("the sequencer's lease was not released and will run out", slog.Any("error", rerr))
+		f.store.logger.InfoContext(ctx, "the sequencer's lease was not released and will run out", slog.Any("error", rerr))
 	}
 	if lost {
 		return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -62,11 +63,8 @@ func (s *Store) ReadLog(ctx context.Context, q eventstore.LogQuery) iter.Seq2[ev
 // entry keeps the type that the event had before it was erased: where erased
 // events are asked for, the type is seen only after the fetch.
 func entryFilter(f eventstore.Filter) func(eventstore.StreamID, eventstore.EventType) bool {
-	for _, t := range f.Types {
-		if t == eventstore.ErasedType {
-			f.Types = nil
-			break
-		}
+	if slices.Contains(f.Types, eventstore.ErasedType) {
+		f.Types = nil
 	}
 	return f.Matcher()
 }

@@ -130,7 +130,7 @@ func (q *sequencer) sequence(ctx context.Context) error {
 		if !lost {
 			return err
 		}
-		q.store.logger.Warn("the sequencer has lost its place in the oplog and compares events and log", slog.Any("error", err))
+		q.store.logger.WarnContext(ctx, "the sequencer has lost its place in the oplog and compares events and log", slog.Any("error", err))
 		if err := q.load(ctx); err != nil {
 			return err
 		}
@@ -161,9 +161,12 @@ func (q *sequencer) watch(ctx context.Context, opts *options.ChangeStreamOptions
 				bson.D{{Key: "operationType", Value: bson.D{{Key: "$in", Value: endings()}}}},
 			}}}}},
 			{{Key: "$project", Value: bson.D{
-				{Key: "operationType", Value: 1}, {Key: "clusterTime", Value: 1},
-				{Key: field("_id"), Value: 1}, {Key: field("stream_id"), Value: 1},
-				{Key: field("event_type"), Value: 1}, {Key: field("version"), Value: 1},
+				{Key: "operationType", Value: 1},
+				{Key: "clusterTime", Value: 1},
+				{Key: field("_id"), Value: 1},
+				{Key: field("stream_id"), Value: 1},
+				{Key: field("event_type"), Value: 1},
+				{Key: field("version"), Value: 1},
 			}}},
 		},
 		opts.SetMaxAwaitTime(awaitTime).SetBatchSize(followBatch))

@@ -130,8 +130,11 @@ func (s *Store) eraseStream(ctx context.Context, stream eventstore.StreamID) err
 		bson.D{
 			{Key: "$set", Value: bson.D{{Key: "event_type", Value: string(eventstore.ErasedType)}}},
 			{Key: "$unset", Value: bson.D{
-				{Key: "data", Value: ""}, {Key: "metadata", Value: ""}, {Key: "timestamp", Value: ""},
-				{Key: "event_id", Value: ""}, {Key: "schema", Value: ""},
+				{Key: "data", Value: ""},
+				{Key: "metadata", Value: ""},
+				{Key: "timestamp", Value: ""},
+				{Key: "event_id", Value: ""},
+				{Key: "schema", Value: ""},
 			}},
 		})
 	if err != nil {

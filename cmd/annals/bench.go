@@ -109,12 +109,12 @@ func runBench(ctx context.Context, cfg benchConfig) (*report, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer t.close()
+	defer t.close() //nolint:contextcheck // also after an interrupt
 	b, err := newBencher(ctx, t, cfg)
 	if err != nil {
 		return nil, err
 	}
-	defer b.close()
+	defer b.close() //nolint:contextcheck // also after an interrupt
 	r := &report{Server: t.describe(ctx), CPUs: runtime.NumCPU(), Go: runtime.Version(), Seconds: cfg.seconds}
 	for _, w := range cfg.workloads {
 		run, ok := map[string]func(context.Context) ([]result, error){

@@ -36,7 +36,7 @@ func newTarget(ctx context.Context, uri string) (*target, error) {
 		return nil, err
 	}
 	if err := mongostore.Migrate(ctx, client, mongostore.Config{Database: t.database}); err != nil {
-		t.close()
+		t.close() //nolint:contextcheck // also after an interrupt
 		return nil, err
 	}
 	return t, nil

@@ -67,7 +67,7 @@ func torture(ctx context.Context, out io.Writer, cfg tortureConfig) error {
 	if err != nil {
 		return err
 	}
-	defer t.close()
+	defer t.close() //nolint:contextcheck // also after an interrupt
 	fmt.Fprintf(out, "%s, seed %d\n", t.describe(ctx), cfg.seed)
 	var total tally
 	for round, end := 1, time.Now().Add(time.Duration(cfg.seconds*float64(time.Second))); time.Now().Before(end); round++ {
@@ -90,8 +90,12 @@ type tally struct {
 
 func (t *tally) add(o *tally) {
 	for _, c := range [][2]*atomic.Int64{
-		{&t.written, &o.written}, {&t.duplicates, &o.duplicates}, {&t.conflicts, &o.conflicts},
-		{&t.notWritten, &o.notWritten}, {&t.unknown, &o.unknown}, {&t.cancelled, &o.cancelled},
+		{&t.written, &o.written},
+		{&t.duplicates, &o.duplicates},
+		{&t.conflicts, &o.conflicts},
+		{&t.notWritten, &o.notWritten},
+		{&t.unknown, &o.unknown},
+		{&t.cancelled, &o.cancelled},
 	} {
 		c[0].Add(c[1].Load())
 	}
@@ -144,7 +148,7 @@ func (r *tortureRound) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer r.close()
+	defer r.close() //nolint:contextcheck // also after an interrupt
 	for range storesPerRound {
 		err := persist(ctx, func() error {
 			s, _, err := r.target.store(ctx, cfg)

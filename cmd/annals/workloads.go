@@ -291,7 +291,7 @@ func (b *bencher) deliveries(ctx context.Context) ([]result, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = sequencer.Close(context.Background()) }()
+	defer func() { _ = sequencer.Close(context.Background()) }() //nolint:contextcheck // also after an interrupt
 	if _, err := b.caughtUp(ctx, sequencer); err != nil {
 		return nil, err
 	}
@@ -461,8 +461,8 @@ func (b *bencher) readLog(ctx context.Context) ([]result, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = s.Close(context.Background()) }()
-	for b.serial.Load() < 20_000 { // when it is run alone
+	defer func() { _ = s.Close(context.Background()) }() //nolint:contextcheck // also after an interrupt
+	for b.serial.Load() < 20_000 {                       // when it is run alone
 		if _, err := b.appendAnnals(100)(ctx, 0); err != nil {
 			return nil, err
 		}
