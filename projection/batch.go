@@ -204,13 +204,11 @@ func (p *partition) stage(ctx, soft context.Context, items []item, poisoned map[
 	if p.plan.Batch != nil {
 		return p.stageBatch(ctx, items, poisoned, step)
 	}
-	// Keys that this very step parks: what follows waits behind.
 	for i, it := range items {
 		if p.plan.Direct && i > 0 && soft.Err() != nil {
 			return &failure{index: i, err: soft.Err()}
 		}
-		blocked := p.parked[p.standIn(it.Event.Stream)] > 0 && !it.isFor(p.standIn(it.Event.Stream))
-		if blocked {
+		if len(p.parked) > 0 && p.parked[p.standIn(it.Event.Stream)] > 0 && !it.isFor(p.standIn(it.Event.Stream)) {
 			step.Parked = append(step.Parked, p.letter(it, p.standIn(it.Event.Stream), nil, 0))
 			continue
 		}

@@ -285,6 +285,7 @@ func (s *station) renew(ctx context.Context) error {
 		if h.lost || h.expired.Load() {
 			continue
 		}
+		since := s.cfg.Now()
 		l, err := s.backend.AcquireLease(ctx, h.lease.Name, s.cfg.Name, s.cfg.LeaseTTL)
 		switch {
 		case errors.Is(err, ErrLeaseHeld):
@@ -297,7 +298,7 @@ func (s *station) renew(ctx context.Context) error {
 			s.lose(h)
 			h.lease = l // so that it is released
 		default:
-			h.expiry.Reset(s.cfg.LeaseTTL)
+			h.expiry.Reset(s.cfg.LeaseTTL - s.cfg.Now().Sub(since))
 		}
 	}
 	return errors.Join(errs...)

@@ -31,8 +31,10 @@ type WorkerConfig struct {
 	// keeps between batches, and where those of one batch are larger, batches
 	// get smaller.
 	BatchBytes int
-	// IdleSave is how often progress over events that concern nobody in a
-	// partition is saved; 25ms when zero. [Control.WaitFor] waits for it.
+	// IdleSave is the shortest time between a save and a further one that is
+	// only of progress over events which concern nobody in a partition; 100ms when
+	// zero. [Control.WaitFor] may wait as long while much is written; on a system
+	// that is idle such progress is saved at once.
 	IdleSave time.Duration
 
 	// MaxAttempts is how often an event is tried for a key before it is parked;
@@ -111,7 +113,7 @@ func (c WorkerConfig) withDefaults() (WorkerConfig, error) {
 	}
 	setDefault(&c.BatchSize, 5_000)
 	setDefault(&c.BatchBytes, 4<<20)
-	setDefault(&c.IdleSave, 25*time.Millisecond)
+	setDefault(&c.IdleSave, 100*time.Millisecond)
 	setDefault(&c.MaxAttempts, 5)
 	setDefault(&c.Backoff.First, 50*time.Millisecond)
 	setDefault(&c.Backoff.Max, max(5*time.Second, c.Backoff.First))
