@@ -39,6 +39,11 @@ type StreamReader interface {
 	// and a deleted one yield nothing; a tombstoned one yields a
 	// [*TombstonedError].
 	//
+	// One exception: while a replicated back end fails over, a read may for a
+	// moment lag behind what other handles of the store have committed, and so
+	// may the version that a conflict names. It never lags behind what was
+	// appended or read through the same handle, and no append is decided by it.
+	//
 	// An error is yielded once, as the last pair: an [*InvalidError] for a bad
 	// name or query, else as in Append. Cancelling ctx also ends a read of which
 	// events are left to yield. Breaking out of the loop releases everything.

@@ -22,6 +22,12 @@ import (
 // It is for streams that nobody else writes, and that are not deleted or
 // truncated meanwhile. It is safe for concurrent use; the zero value is ready.
 type History struct {
+	// Failover says that servers were replaced meanwhile. Then a read, or the
+	// version that a refusal names, may lag behind what other handles of the store
+	// have committed; it is held to what its own handle has seen before. Set it
+	// before Check.
+	Failover bool
+
 	clock atomic.Int64
 	mu    sync.Mutex
 	// attempts and reads are in the order of their ends.
@@ -39,6 +45,8 @@ type Attempt struct {
 	// Begin and End are readings of one clock that never goes back, taken
 	// before and after the call. End is zero for a call that never returned.
 	Begin, End int64
+
+	store any // the handle that made it; nil if unknown
 }
 
 // A read is what a ReadStream from the first event yielded.
@@ -46,11 +54,12 @@ type read struct {
 	stream     eventstore.StreamID
 	versions   []eventstore.EventID
 	begin, end int64
+	store      any // the handle that made it
 }
 
 // Append makes an append and records it. Events without an id get one.
 func (h *History) Append(ctx context.Context, store eventstore.Appender, req eventstore.AppendRequest) (eventstore.AppendResult, error) {
-	a := Attempt{Request: withIDs(req), Begin: h.clock.Add(1)}
+	a := Attempt{Request: withIDs(req), Begin: h.clock.Add(1), store: handle(store)}
 	a.Result, a.Err = store.Append(ctx, a.Request)
 	a.End = h.clock.Add(1)
 	h.Add(a)
@@ -82,7 +91,7 @@ func (h *History) Add(a Attempt) {
 
 // ReadStream reads a whole stream and records what it saw.
 func (h *History) ReadStream(ctx context.Context, store eventstore.StreamReader, stream eventstore.StreamID) ([]eventstore.Event, error) {
-	r := read{stream: stream, begin: h.clock.Add(1)}
+	r := read{stream: stream, begin: h.clock.Add(1), store: handle(store)}
 	events, err := eventstore.Collect(store.ReadStream(ctx, stream, eventstore.StreamQuery{}))
 	if err != nil {
 		return events, err
@@ -104,6 +113,7 @@ func (h *History) ReadStream(ctx context.Context, store eventstore.StreamReader,
 func (h *History) Check(ctx context.Context, store eventstore.EventStore) error {
 	h.mu.Lock()
 	c := newChecker(h.attempts, h.reads)
+	c.failover = h.Failover
 	h.mu.Unlock()
 	if err := c.collect(ctx, store); err != nil {
 		return err
@@ -113,6 +123,7 @@ func (h *History) Check(ctx context.Context, store eventstore.EventStore) error 
 	c.checkOperations()
 	c.checkConflicts()
 	c.checkReads()
+	c.checkOwnReads()
 	if len(c.violations) == 0 { // an order is sought only for what makes sense by itself
 		c.checkOrder()
 	}
@@ -126,6 +137,7 @@ const maxViolations = 12
 type checker struct {
 	attempts   []Attempt
 	reads      []read
+	failover   bool
 	operations []*operation
 	byEvent    map[eventstore.EventID]*operation
 	streams    map[eventstore.StreamID][]eventstore.Event

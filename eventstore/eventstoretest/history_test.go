@@ -227,6 +227,35 @@ func TestHistoryRefusesAStaleRead(t *testing.T) {
 	s.check("read of \"a\" up to version 0")
 }
 
+// After a failover another handle may lag, the same one may not.
+func TestHistoryOfAFailover(t *testing.T) {
+	t.Parallel()
+	for _, same := range []bool{false, true} {
+		s := newStory(t)
+		s.history.Failover = true
+		ctx := t.Context()
+		if _, err := s.history.Append(ctx, s.store, eventstore.AppendRequest{Streams: []eventstore.StreamAppend{partOf("a", eventstore.Any, newEvent())}}); err != nil {
+			t.Fatal(err)
+		}
+		handle := &lagging{}
+		want := ""
+		if same {
+			handle.StreamReader, want = s.store, "though the same handle"
+			if _, err := s.history.ReadStream(ctx, handle, "a"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		handle.StreamReader = newStory(t).store
+		if _, err := s.history.ReadStream(ctx, handle, "a"); err != nil {
+			t.Fatal(err)
+		}
+		s.check(want)
+	}
+}
+
+// lagging is a handle whose server can be replaced.
+type lagging struct{ eventstore.StreamReader }
+
 func TestHistoryGivesUpWaitingForTheLog(t *testing.T) {
 	t.Parallel()
 	s := newStory(t)

@@ -108,6 +108,15 @@ func (op *operation) span() (begin, end int64) {
 	return begin, end
 }
 
+// looked returns when an instant that only looked at a stream may have been, in
+// the eyes of others: at its time, or at any earlier one after a failover.
+func (c *checker) looked(begin int64) int64 {
+	if c.failover {
+		return 0
+	}
+	return begin
+}
+
 // addChecks adds what appends saw of streams that they only checked. It is part
 // of the commit, or an instant of its own when nothing was written.
 func (c *checker) addChecks(o *ordering) {
@@ -127,7 +136,7 @@ func (c *checker) addChecks(o *ordering) {
 			continue
 		}
 		if !wrote {
-			i = o.add(instant{what: a.String(), begin: a.Begin, end: a.End})
+			i = o.add(instant{what: a.String(), begin: c.looked(a.Begin), end: a.End})
 		}
 		for j, s := range a.Request.Streams {
 			if len(s.Events) > 0 {
@@ -148,7 +157,7 @@ func (c *checker) addConflicts(o *ordering) {
 		a := &c.attempts[k]
 		if conflict, ok := errors.AsType[*eventstore.ConflictError](a.Err); ok {
 			what := fmt.Sprintf("refusal of %s, %q being at %d", a, conflict.Stream, conflict.Actual)
-			o.sees(o.add(instant{what: what, begin: a.Begin, end: a.End}), conflict.Stream, conflict.Actual)
+			o.sees(o.add(instant{what: what, begin: c.looked(a.Begin), end: a.End}), conflict.Stream, conflict.Actual)
 		}
 	}
 }
@@ -156,7 +165,7 @@ func (c *checker) addConflicts(o *ordering) {
 // addReads adds what reads saw: all that was committed when they began.
 func (c *checker) addReads(o *ordering) {
 	for _, r := range c.reads {
-		i := o.add(instant{what: fmt.Sprintf("read of %q up to version %d", r.stream, len(r.versions)), begin: r.begin, end: r.end})
+		i := o.add(instant{what: fmt.Sprintf("read of %q up to version %d", r.stream, len(r.versions)), begin: c.looked(r.begin), end: r.end})
 		o.sees(i, r.stream, eventstore.Version(len(r.versions)))
 	}
 }
