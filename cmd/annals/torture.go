@@ -164,6 +164,7 @@ func (r *tortureRound) run(ctx context.Context) error {
 	if err := r.write(ctx); err != nil {
 		return err
 	}
+	r.history.Failover = r.target.sim == nil // a simulated server that steps down keeps what it has
 	return persist(ctx, func() error { return r.history.Check(ctx, r.stores[0]) })
 }
 
