@@ -1,12 +1,12 @@
 package storage
 
 import (
-	"strconv"
-	"strings"
+	"errors"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/annals-es/annals/simstore/mongosim/internal/mongoerr"
+	"github.com/annals-es/annals/simstore/mongosim/internal/mql/order"
 	"github.com/annals-es/annals/simstore/mongosim/internal/mql/value"
 )
 
@@ -59,45 +59,27 @@ func (k *keys) add(spec *indexSpec, vals []bson.RawValue) {
 	}
 }
 
-// a slot is one index field on its way through a document: what has been
-// reached and which path is left from there.
-type slot struct {
-	at    bson.RawValue // missing if the path leads nowhere
-	rest  string        // "" when at is the field's value
-	whole bool          // at was chosen by its position: an array there is one value
-}
-
 // extract finds a document's keys for the index, as the server's key
 // generator does: a missing field counts as null, an array contributes each
 // of its elements, an empty one undefined.
 func (spec *indexSpec) extract(doc bson.Raw, k *keys) error {
 	k.reset()
-	var slots [4]slot
-	var vals [4]bson.RawValue
-	s, v := slots[:0], vals[:0]
-	simple := true
+	var few [4]bson.RawValue
+	vals := few[:0]
 	for _, f := range spec.fields {
-		if f.dotted {
-			s = append(s, slot{at: value.Doc(doc), rest: f.path})
-			v = append(v, bson.RawValue{})
-			simple = false
-			continue
+		v, rest := order.PathOrArray(doc, f.path)
+		if v.Type == bson.TypeArray {
+			return spec.expand(doc, k)
 		}
-		x := value.Field(doc, f.path)
-		if x.Type == bson.TypeArray {
-			simple = false
+		if rest != "" {
+			v = value.Missing()
 		}
-		s = append(s, slot{at: x})
-		v = append(v, x)
+		vals = append(vals, v)
 	}
-	if simple {
-		if spec.sparse && allMissing(v) {
-			return nil
-		}
-		k.add(spec, v)
-		return nil
+	if !spec.sparse || !allMissing(vals) {
+		k.add(spec, vals)
 	}
-	return spec.expand(s, v, k, 0)
+	return nil
 }
 
 func allMissing(vals []bson.RawValue) bool {
@@ -109,103 +91,27 @@ func allMissing(vals []bson.RawValue) bool {
 	return true
 }
 
-// expand walks each slot to its value or to the first array, and goes on with
-// each element of that array. done has a bit for each slot whose value is
-// final.
-func (spec *indexSpec) expand(slots []slot, vals []bson.RawValue, k *keys, done uint64) error {
-	var array bson.RawValue
-	var owner string
-	var through uint64
-	for i := range slots {
-		if done&(1<<i) != 0 {
-			continue
-		}
-		slots[i] = walk(slots[i])
-		s := slots[i]
-		if s.at.Type != bson.TypeArray || s.whole && s.rest == "" && value.Len(s.at) > 0 {
-			vals[i] = s.at
-			if s.rest != "" {
-				vals[i] = value.Missing()
-			}
-			done |= 1 << i
-			continue
-		}
-		if spec.fields[i].hashed {
-			return mongoerr.New(16766, "hashed indexes do not currently support array values")
-		}
-		if through == 0 {
-			array, owner = s.at, spec.fields[i].path
-		} else if !sameArray(array, s.at) {
-			return mongoerr.New(171, "cannot index parallel arrays [%s] [%s]", lastPart(spec.fields[i].path), lastPart(owner))
-		}
-		through |= 1 << i
+// expand finds the keys of a document with an array on the way to a field.
+func (spec *indexSpec) expand(doc bson.Raw, k *keys) error {
+	paths := make([]string, len(spec.fields))
+	for i, f := range spec.fields {
+		paths[i] = f.path
 	}
-	if through == 0 {
+	err := order.Expand(paths, doc, func(vals []bson.RawValue, through uint64) error {
+		for i, f := range spec.fields {
+			if f.hashed && through&(1<<i) != 0 {
+				return mongoerr.New(16766, "hashed indexes do not currently support array values")
+			}
+		}
+		k.multi |= through
 		if !spec.sparse || !allMissing(vals) {
 			k.add(spec, vals)
 		}
 		return nil
+	})
+	var parallel *order.ParallelArrays
+	if errors.As(err, &parallel) {
+		return mongoerr.New(171, "%s", parallel.Error())
 	}
-	k.multi |= through
-	next := make([]slot, len(slots))
-	into := func(elem bson.RawValue, empty bool) error {
-		copy(next, slots)
-		d := done
-		for i := range slots {
-			switch {
-			case through&(1<<i) == 0:
-			case slots[i].rest == "":
-				vals[i] = elem
-				if empty {
-					vals[i] = bson.RawValue{Type: bson.TypeUndefined}
-				}
-				d |= 1 << i
-			case empty || elem.Type != bson.TypeEmbeddedDocument:
-				vals[i] = value.Missing()
-				d |= 1 << i
-			default:
-				next[i].at = elem
-			}
-		}
-		return spec.expand(next, append([]bson.RawValue(nil), vals...), k, d)
-	}
-	n := 0
-	for _, elem := range value.Elements(array) {
-		n++
-		if err := into(elem, false); err != nil {
-			return err
-		}
-	}
-	if n == 0 {
-		return into(bson.RawValue{}, true)
-	}
-	return nil
+	return err
 }
-
-// walk follows a slot's path as far as it goes without choosing among an
-// array's elements; a number in the path chooses.
-func walk(s slot) slot {
-	for s.rest != "" {
-		part, rest, _ := strings.Cut(s.rest, ".")
-		switch s.at.Type {
-		case bson.TypeEmbeddedDocument:
-			s.at, s.rest, s.whole = value.Field(bson.Raw(s.at.Value), part), rest, false
-		case bson.TypeArray:
-			i, err := strconv.Atoi(part)
-			if err != nil || i < 0 || part != strconv.Itoa(i) || i >= value.Len(s.at) {
-				return s
-			}
-			s.at, s.rest, s.whole = value.Index(s.at, i), rest, true
-		default:
-			s.at = value.Missing()
-			return s
-		}
-	}
-	return s
-}
-
-func sameArray(a, b bson.RawValue) bool {
-	return len(a.Value) == len(b.Value) && &a.Value[0] == &b.Value[0]
-}
-
-func lastPart(path string) string { return path[strings.LastIndexByte(path, '.')+1:] }

@@ -14,6 +14,7 @@ import (
 	"github.com/annals-es/annals/simstore/mongosim/internal/mongoerr"
 	"github.com/annals-es/annals/simstore/mongosim/internal/mql/expr"
 	"github.com/annals-es/annals/simstore/mongosim/internal/mql/match"
+	"github.com/annals-es/annals/simstore/mongosim/internal/mql/order"
 	"github.com/annals-es/annals/simstore/mongosim/internal/mql/value"
 )
 
@@ -292,22 +293,26 @@ func TestPlansFindWhatScansFind(t *testing.T) {
 			}
 			q.SortSpec = s.Doc()
 		}
-		read := func(q Query) (ids []string, order [][]byte, err error) {
+		read := func(q Query) (ids []string, sorted [][]byte, err error) {
 			cur, err := c.Find(context.Background(), View{}, q)
 			must(t, err)
-			var k keys
+			by := new(order.Order)
+			if q.SortSpec != nil {
+				by, err = order.Parse(q.SortSpec)
+				must(t, err)
+			}
 			for doc, err := range cur.All(context.Background()) {
 				if err != nil {
 					return nil, nil, err
 				}
 				ids = append(ids, shellValue(value.Field(doc, "_id")))
 				if q.SortSpec != nil {
-					key, err := sortKey(sortSpec(&q), found{doc: doc}, &k)
+					key, err := by.AppendKey(nil, doc)
 					must(t, err)
-					order = append(order, key)
+					sorted = append(sorted, key)
 				}
 			}
-			return ids, order, nil
+			return ids, sorted, nil
 		}
 		scan := q
 		scan.Hint = Hint{Natural: 1}

@@ -5,9 +5,9 @@ import (
 	"container/heap"
 	"context"
 	"slices"
-	"strings"
 
 	"github.com/annals-es/annals/simstore/mongosim/internal/mongoerr"
+	"github.com/annals-es/annals/simstore/mongosim/internal/mql/order"
 )
 
 // sortMemory is how many bytes may be sorted in memory without allowDiskUse.
@@ -46,13 +46,15 @@ func (h *worstFirst) Pop() any {
 // no more than that is kept.
 func (cur *Cursor) sort(ctx context.Context) error {
 	q := &cur.plan.query
-	spec := sortSpec(q)
+	by, err := order.Parse(q.SortSpec)
+	if err != nil {
+		return err
+	}
 	keep := 0
 	if q.Limit > 0 {
 		keep = int(q.Limit + q.Skip)
 	}
 	var all worstFirst
-	var k keys
 	size := 0
 	for seq := 0; ; seq++ {
 		f, ok, err := cur.filtered(ctx)
@@ -62,7 +64,7 @@ func (cur *Cursor) sort(ctx context.Context) error {
 		if !ok {
 			break
 		}
-		key, err := sortKey(spec, f, &k)
+		key, err := by.AppendKey(nil, f.doc)
 		if err != nil {
 			return err
 		}
@@ -91,28 +93,4 @@ func (cur *Cursor) sort(ctx context.Context) error {
 		cur.results[i] = d.found
 	}
 	return nil
-}
-
-// sortSpec is the index that would give the order: a document sorts by the
-// least of the keys it would have there, as on the server.
-func sortSpec(q *Query) *indexSpec {
-	fields, _ := sortFields(q.SortSpec)
-	spec := &indexSpec{}
-	for _, f := range fields {
-		spec.fields = append(spec.fields, indexField{path: f.path, dotted: strings.ContainsRune(f.path, '.'), desc: f.desc})
-	}
-	return spec
-}
-
-func sortKey(spec *indexSpec, f found, k *keys) ([]byte, error) {
-	if err := spec.extract(f.doc, k); err != nil {
-		return nil, mongoerr.New(mongoerr.BadValue, "cannot sort with keys that are parallel arrays")
-	}
-	least := k.at(0)
-	for i := 1; i < k.len(); i++ {
-		if key := k.at(i); bytes.Compare(key, least) < 0 {
-			least = key
-		}
-	}
-	return bytes.Clone(least), nil
 }

@@ -73,7 +73,10 @@ func coerceString(v bson.RawValue) (string, error) {
 	}
 }
 
-// formatDouble prints up to 16 significant digits, as C's %.16g does.
+// doubleDigits is how many significant digits the server prints of a double.
+const doubleDigits = 6
+
+// formatDouble prints a double as C's %g does.
 func formatDouble(f float64) string {
 	switch {
 	case math.IsNaN(f):
@@ -83,16 +86,16 @@ func formatDouble(f float64) string {
 	case math.IsInf(f, -1):
 		return "-inf"
 	}
-	s := strconv.FormatFloat(f, 'e', 15, 64)
+	s := strconv.FormatFloat(f, 'e', doubleDigits-1, 64)
 	mantissa, e, _ := strings.Cut(s, "e")
 	exp, _ := strconv.Atoi(e)
-	if exp < -4 || exp >= 16 {
-		if strings.Contains(mantissa, ".") {
-			mantissa = strings.TrimRight(strings.TrimRight(mantissa, "0"), ".")
-		}
-		return mantissa + "e" + e
+	if exp < -4 || exp >= doubleDigits {
+		return trimFraction(mantissa) + "e" + e
 	}
-	s = strconv.FormatFloat(f, 'f', 15-exp, 64)
+	return trimFraction(strconv.FormatFloat(f, 'f', doubleDigits-1-exp, 64))
+}
+
+func trimFraction(s string) string {
 	if strings.Contains(s, ".") {
 		s = strings.TrimRight(strings.TrimRight(s, "0"), ".")
 	}

@@ -2,6 +2,8 @@ package order
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -10,9 +12,9 @@ import (
 	"github.com/annals-es/annals/simstore/mongosim/internal/mql/value"
 )
 
-// pathOrArray follows a path through documents up to its end or an array on
+// PathOrArray follows a path through documents up to its end or an array on
 // the way. rest is what is left of the path behind what it found.
-func pathOrArray(doc bson.Raw, path string) (v bson.RawValue, rest string) {
+func PathOrArray(doc bson.Raw, path string) (v bson.RawValue, rest string) {
 	for {
 		head, tail, _ := strings.Cut(path, ".")
 		v = value.Field(doc, head)
@@ -28,8 +30,8 @@ func pathOrArray(doc bson.Raw, path string) (v bson.RawValue, rest string) {
 
 // A part is one field of a key while the key is made.
 type part struct {
-	rest  string // of the path, "" once fixed
-	fixed bson.RawValue
+	rest  string        // of the path, "" once fixed
+	fixed bson.RawValue // missing if the path led nowhere
 	at    positional
 }
 
@@ -41,29 +43,71 @@ type positional struct {
 	rest  string        // of the path behind value
 }
 
-// appendLeastKey appends the least of the keys an index would hold for doc.
-func (o *Order) appendLeastKey(dst []byte, doc bson.Raw) ([]byte, error) {
-	parts := make([]part, len(o.fields))
-	for i, f := range o.fields {
-		parts[i].rest = f.Path
-	}
-	k := keys{order: o}
-	if err := k.expand(parts, doc); err != nil {
-		return dst, err
-	}
-	return append(dst, k.least...), nil
+// ParallelArrays is the error of fields that run through different arrays, which no key can be made of. It
+// names the fields that hold them.
+type ParallelArrays struct{ Second, First string }
+
+func (e *ParallelArrays) Error() string {
+	return fmt.Sprintf("cannot index parallel arrays [%s] [%s]", e.Second, e.First)
 }
 
-type keys struct {
-	order *Order
-	least []byte
-	key   []byte
+// Expand gives emit the values of each key that an index over paths holds for doc: an array contributes its
+// elements, an empty one undefined; a missing value is the zero one. through has a bit for each path that ran
+// through an array. emit must not keep values. An error of emit ends it.
+func Expand(paths []string, doc bson.Raw, emit func(values []bson.RawValue, through uint64) error) error {
+	parts := make([]part, len(paths))
+	for i, path := range paths {
+		parts[i].rest = path
+	}
+	e := expansion{paths: paths, emit: emit, values: make([]bson.RawValue, len(paths))}
+	return e.expand(parts, doc, 0)
+}
+
+// appendLeastKey appends the least of the keys an index would hold for doc.
+func (o *Order) appendLeastKey(dst []byte, doc bson.Raw) ([]byte, error) {
+	paths := make([]string, len(o.fields))
+	for i, f := range o.fields {
+		paths[i] = f.Path
+	}
+	var least, key []byte
+	err := Expand(paths, doc, func(values []bson.RawValue, _ uint64) error {
+		key = key[:0]
+		for i, v := range values {
+			if v.Type == 0 {
+				v = value.Null()
+			}
+			key = value.AppendKey(key, v, o.fields[i].Desc)
+		}
+		if least == nil || bytes.Compare(key, least) < 0 {
+			least = append(least[:0], key...)
+		}
+		return nil
+	})
+	var parallel *ParallelArrays
+	if errors.As(err, &parallel) {
+		err = mongoerr.New(mongoerr.BadValue, "cannot sort with keys that are parallel arrays")
+	}
+	return append(dst, least...), err
+}
+
+// An expansion is the making of one document's keys.
+type expansion struct {
+	paths  []string
+	values []bson.RawValue
+	emit   func([]bson.RawValue, uint64) error
+}
+
+// holder is the name of the field that path reached with rest left.
+func holder(path, rest string) string {
+	path = strings.TrimSuffix(strings.TrimSuffix(path, rest), ".")
+	return path[strings.LastIndexByte(path, '.')+1:]
 }
 
 // expand makes the keys for doc, in which the parts that aren't fixed yet are
-// looked up.
-func (k *keys) expand(parts []part, doc bson.Raw) error {
+// looked up. before are the parts that ran through arrays so far.
+func (e *expansion) expand(parts []part, doc bson.Raw, before uint64) error {
 	var arr bson.RawValue
+	first := 0                          // the part that found arr
 	through := make([]bool, len(parts)) // the parts that run through arr
 	whole := false                      // arr isn't expanded for the parts that end there
 	for i := range parts {
@@ -77,13 +121,17 @@ func (k *keys) expand(parts []part, doc bson.Raw) error {
 		}
 		switch {
 		case v.Type == 0:
-			p.fixed, p.rest = value.Null(), ""
+			p.fixed, p.rest = v, ""
 		case v.Type != bson.TypeArray:
 			p.fixed = v
 		case arr.Type != 0 && &arr.Value[0] != &v.Value[0]:
-			return mongoerr.New(mongoerr.BadValue, "cannot sort with keys that are parallel arrays")
+			return &ParallelArrays{Second: holder(e.paths[i], p.rest), First: holder(e.paths[first], parts[first].rest)}
 		default:
+			if arr.Type == 0 {
+				first = i
+			}
 			arr, through[i] = v, true
+			before |= 1 << i
 			whole = whole || nested
 		}
 	}
@@ -92,10 +140,12 @@ func (k *keys) expand(parts []part, doc bson.Raw) error {
 	}
 	switch {
 	case arr.Type == 0:
-		k.offer(parts)
-		return nil
+		for i, p := range parts {
+			e.values[i] = p.fixed
+		}
+		return e.emit(e.values, before)
 	case value.IsEmpty(arr.Value):
-		return k.element(parts, through, bson.RawValue{Type: bson.TypeUndefined}, arr, false)
+		return e.element(parts, through, bson.RawValue{Type: bson.TypeUndefined}, arr, false, before)
 	}
 	for i := range parts {
 		p := &parts[i]
@@ -104,11 +154,11 @@ func (k *keys) expand(parts []part, doc bson.Raw) error {
 		}
 		head, _, _ := strings.Cut(p.rest, ".")
 		if p.at.elem = value.Field(arr.Value, head); p.at.elem.Type != 0 {
-			p.at.value, p.at.rest = pathOrArray(arr.Value, p.rest)
+			p.at.value, p.at.rest = PathOrArray(arr.Value, p.rest)
 		}
 	}
 	for _, v := range value.Elements(arr) {
-		if err := k.element(parts, through, v, arr, whole); err != nil {
+		if err := e.element(parts, through, v, arr, whole, before); err != nil {
 			return err
 		}
 	}
@@ -126,7 +176,7 @@ func (p *part) next(doc bson.Raw) (v bson.RawValue, nested bool, err error) {
 		return v, false, mongoerr.New(16746,
 			"Ambiguous field name found in array (do not use numeric field names in embedded elements in an array), field: '%s'", head)
 	case has:
-		v, p.rest = pathOrArray(doc, p.rest)
+		v, p.rest = PathOrArray(doc, p.rest)
 		return v, false, nil
 	case byPosition:
 		p.rest = p.at.rest
@@ -136,7 +186,7 @@ func (p *part) next(doc bson.Raw) (v bson.RawValue, nested bool, err error) {
 }
 
 // element makes the keys that one element of the array gives.
-func (k *keys) element(parts []part, through []bool, elem, arr bson.RawValue, whole bool) error {
+func (e *expansion) element(parts []part, through []bool, elem, arr bson.RawValue, whole bool, before uint64) error {
 	below := make([]part, len(parts))
 	copy(below, parts)
 	for i := range below {
@@ -152,16 +202,5 @@ func (k *keys) element(parts []part, through []bool, elem, arr bson.RawValue, wh
 	if elem.Type == bson.TypeEmbeddedDocument {
 		doc = elem.Value
 	}
-	return k.expand(below, doc)
-}
-
-// offer keeps a key if it is the least so far.
-func (k *keys) offer(parts []part) {
-	k.key = k.key[:0]
-	for i, p := range parts {
-		k.key = value.AppendKey(k.key, p.fixed, k.order.fields[i].Desc)
-	}
-	if k.least == nil || bytes.Compare(k.key, k.least) < 0 {
-		k.least = append(k.least[:0], k.key...)
-	}
+	return e.expand(below, doc, before)
 }

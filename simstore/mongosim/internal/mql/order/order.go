@@ -125,7 +125,7 @@ func (o *Order) AppendKey(dst []byte, doc bson.Raw) ([]byte, error) {
 			dst = value.AppendKey(dst, value.Double(rand.Float64()), f.Desc)
 			continue
 		}
-		v, rest := pathOrArray(doc, f.Path)
+		v, rest := PathOrArray(doc, f.Path)
 		switch {
 		case v.Type == bson.TypeArray && rest == "" && len(o.fields) == 1 && f.Path == "_id":
 			// the one path whose arrays order as wholes, as no index spreads them

@@ -101,19 +101,19 @@ func (n *node) appendField(dst []byte, key string, v bson.RawValue) []byte {
 			rest = tail
 			before := len(dst)
 			dst = n.appendField(dst, strconv.Itoa(i), x)
-			if len(dst) == before && n.computes {
-				// What is computed will take the place of the dropped element.
-				dst = value.AppendElem(dst, strconv.Itoa(i), value.Null())
-			}
 			if len(dst) > before {
 				i++
 			}
 		}
 	}
-	if n.including {
-		return dst
+	switch {
+	case !n.including:
+		return value.AppendElem(dst, key, v)
+	case n.computes:
+		// What is computed takes the place of the dropped value.
+		return value.AppendElem(dst, key, value.Null())
 	}
-	return value.AppendElem(dst, key, v)
+	return dst
 }
 
 func appendHead(dst []byte, t bson.Type, key string) []byte {
