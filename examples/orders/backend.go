@@ -17,6 +17,7 @@ import (
 	"github.com/annals-es/annals/mongostore"
 	"github.com/annals-es/annals/mongostore/client"
 	"github.com/annals-es/annals/mongostore/metrics"
+	mongomodel "github.com/annals-es/annals/mongostore/readmodel"
 	"github.com/annals-es/annals/simstore"
 	"github.com/annals-es/annals/simstore/mongosim"
 )
@@ -54,7 +55,7 @@ func openBackend(ctx context.Context, store string) (*backend, error) {
 func openMemory() *backend {
 	store := simstore.New(simstore.Config{})
 	return &backend{
-		Stores: shop.Stores{Events: store, Snapshots: store.Snapshots(), Checkpoints: store, Models: readmodel.InMemory()},
+		Stores: shop.Stores{Events: store, Snapshots: store.Snapshots(), Checkpoints: store, Backend: store, Models: readmodel.InMemory()},
 		name:   "a store in memory",
 		close:  func(context.Context) error { return store.Close() },
 	}
@@ -112,12 +113,16 @@ func openMongoDB(ctx context.Context, o options) (b *backend, err error) {
 		return nil, err
 	}
 	undo = append(undo, store.Close)
+	processes, err := mongomodel.Open(ctx, c.Mongo(), store, mongomodel.Config{Database: database})
+	if err != nil {
+		return nil, err
+	}
 	models, err := readmodel.InMongoDB(ctx, c.Mongo().Database(database), cursorKey())
 	if err != nil {
 		return nil, err
 	}
 	return &backend{
-		Stores: shop.Stores{Events: store, Snapshots: store.Snapshots(), Checkpoints: store.Checkpoints(), Models: models},
+		Stores: shop.Stores{Events: store, Snapshots: store.Snapshots(), Checkpoints: store.Checkpoints(), Backend: processes, Models: models},
 		name:   name,
 		client: c,
 		close:  closeAll,

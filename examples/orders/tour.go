@@ -234,7 +234,7 @@ func (t *tour) settle(ctx context.Context) error {
 			}
 			last = max(last, p)
 		}
-		if err := t.WaitUntil(ctx, last); err != nil {
+		if err := t.Settle(ctx, last); err != nil {
 			return err
 		}
 	}

@@ -1,101 +1,119 @@
-// Package fulfilment gets paid orders out of the warehouse. It is a process
-// manager: it reacts to what happens to orders with commands to the articles and
-// back to the order.
+// Package fulfilment gets orders paid for and out of the warehouse. It is a
+// process manager: it remembers how far each order has got, reacts to what happens
+// to orders and to stock with commands, and cancels an order that is not paid in
+// time.
 package fulfilment
 
 import (
-	"context"
-	"crypto/sha256"
-	"errors"
+	"slices"
+	"time"
 
-	"github.com/annals-es/annals/aggregate"
 	"github.com/annals-es/annals/eventstore"
 	"github.com/annals-es/annals/examples/orders/order"
 	"github.com/annals-es/annals/examples/orders/stock"
-	"github.com/annals-es/annals/projection"
+	"github.com/annals-es/annals/process"
 )
 
-// The repositories that commands go to.
-type (
-	// Orders keeps orders.
-	Orders = *aggregate.Repository[order.State, order.Command, order.Event]
-	// Articles keeps the stock of articles.
-	Articles = *aggregate.Repository[*stock.Article, func(*stock.Article) error, stock.Event]
-)
+// Name is the name of the process.
+const Name = "fulfilment"
 
-// Projection returns the process. An event that it gets again, after a crash,
-// leads to the same commands with the same ids, which the store recognises.
-func Projection(orders Orders, articles Articles) projection.Projection {
-	p := process{orders: orders, articles: articles}
-	return projection.Projection{
-		Name:       "fulfilment",
-		Categories: []string{order.Category},
-		Handlers: []projection.Handler{
-			projection.On(p.paid),
-			projection.On(p.shipped),
-			projection.On(p.cancelled),
+// payment is the timer of an order that was not paid yet.
+const payment = "payment"
+
+// State is what the process remembers of an order.
+type State struct {
+	// Needs is what was paid for, each article once.
+	Needs []Need `json:"needs"`
+	// Reserved is the number of articles that lie ready.
+	Reserved int       `json:"reserved"`
+	PaidAt   time.Time `json:"paid_at"`
+}
+
+// A Need is how much an order needs of an article.
+type Need struct {
+	SKU      string `json:"sku"`
+	Quantity int    `json:"quantity"`
+}
+
+// Manager returns the process. Customers have payWithin to pay, from when the
+// order was placed.
+func Manager(orders Orders, articles Articles, payWithin time.Duration) process.Manager[State] {
+	return process.Manager[State]{
+		Name:       Name,
+		Categories: []string{order.Category, stock.Category},
+		Handlers: []process.Handler[State]{
+			process.On(ofOrder[order.Placed], func(_ *State, _ order.Placed, _ eventstore.Event, do *process.Do) (*State, error) {
+				do.After(payment, payWithin)
+				return &State{}, nil
+			}),
+			process.On(ofOrder[order.Paid], paid),
+			process.On(func(r stock.Reserved, _ eventstore.Event) string { return r.Order }, reserved),
+			process.On(ofOrder[order.Shipped], func(s *State, _ order.Shipped, _ eventstore.Event, do *process.Do) (*State, error) {
+				s.each(func(n Need) { do.Send(Dispatch{Order: do.Key, SKU: n.SKU}) })
+				return nil, nil
+			}),
+			process.On(ofOrder[order.Cancelled], func(s *State, _ order.Cancelled, _ eventstore.Event, do *process.Do) (*State, error) {
+				s.each(func(n Need) { do.Send(Release{Order: do.Key, SKU: n.SKU}) })
+				return nil, nil
+			}),
 		},
+		Timeouts: map[string]process.Timeout[State]{
+			payment: func(s *State, do *process.Do) (*State, error) {
+				do.Send(Expire{Order: do.Key, At: do.Now})
+				return s, nil
+			},
+		},
+		Commands: commands(),
+		Send:     sender{orders: orders, articles: articles}.send,
+		Rejected: rejected,
 	}
 }
 
-type process struct {
-	orders   Orders
-	articles Articles
-}
+func ofOrder[E order.Event](_ E, e eventstore.Event) string { return e.Stream.Key() }
 
-// paid reserves what was paid for, all of it or nothing: if an article is short,
-// the rest is released and the order cancelled.
-func (p process) paid(ctx context.Context, paid order.Paid, e eventstore.Event) error {
-	key := e.Stream.Key()
-	for _, line := range paid.Items {
-		_, err := p.articles.Run(withStep(ctx, e, "reserve"), line.SKU, func(a *stock.Article) error {
-			return a.Reserve(key, line.Quantity)
-		})
-		if errors.Is(err, stock.ErrShort) {
-			_, err := p.orders.Run(withStep(ctx, e, "cancel"), key, order.Cancel{Reason: line.SKU + " is sold out", At: paid.At})
-			return ignore(err, order.ErrShipped)
-		}
-		if err != nil {
-			return err
+func (s *State) each(fn func(Need)) {
+	if s != nil {
+		for _, n := range s.Needs {
+			fn(n)
 		}
 	}
-	_, err := p.orders.Run(withStep(ctx, e, "confirm"), key, order.ConfirmStock{})
-	return ignore(err, order.ErrClosed) // cancelled in the meantime: cancelled releases
 }
 
-func (p process) shipped(ctx context.Context, _ order.Shipped, e eventstore.Event) error {
-	return p.eachArticle(ctx, e, "dispatch", (*stock.Article).Dispatch)
-}
-
-func (p process) cancelled(ctx context.Context, _ order.Cancelled, e eventstore.Event) error {
-	return p.eachArticle(ctx, e, "release", (*stock.Article).Release)
-}
-
-// eachArticle runs a command on every article of an order.
-func (p process) eachArticle(ctx context.Context, e eventstore.Event, step string, command func(*stock.Article, string) error) error {
-	key := e.Stream.Key()
-	o, err := p.orders.Load(ctx, key)
-	if err != nil {
-		return err
+// paid has everything reserved that was paid for.
+func paid(s *State, p order.Paid, _ eventstore.Event, do *process.Do) (*State, error) {
+	do.Stop(payment)
+	if s == nil { // the order is from before there was the process
+		s = &State{}
 	}
-	for _, line := range o.State.Lines {
-		if _, err := p.articles.Run(withStep(ctx, e, step), line.SKU, func(a *stock.Article) error { return command(a, key) }); err != nil {
-			return err
+	s.PaidAt = p.At
+	for _, line := range p.Items {
+		at := slices.IndexFunc(s.Needs, func(n Need) bool { return n.SKU == line.SKU })
+		if at < 0 {
+			at = len(s.Needs)
+			s.Needs = append(s.Needs, Need{SKU: line.SKU})
 		}
+		s.Needs[at].Quantity += line.Quantity
 	}
-	return nil
+	s.each(func(n Need) { do.Send(Reserve{Order: do.Key, SKU: n.SKU, Quantity: n.Quantity}) })
+	return s, nil
 }
 
-// withStep gives a command an id of its own that is the same whenever the event
-// is handled.
-func withStep(ctx context.Context, e eventstore.Event, step string) context.Context {
-	sum := sha256.Sum256(append(e.ID[:], step...))
-	return aggregate.WithCommandID(ctx, aggregate.CommandID(sum[:16]))
+// reserved confirms the order when all its articles lie ready.
+func reserved(s *State, _ stock.Reserved, _ eventstore.Event, do *process.Do) (*State, error) {
+	if s == nil { // cancelled meanwhile: the release is on its way
+		return nil, nil
+	}
+	if s.Reserved++; s.Reserved == len(s.Needs) {
+		do.Send(Confirm{Order: do.Key})
+	}
+	return s, nil
 }
 
-func ignore(err, expected error) error {
-	if errors.Is(err, expected) {
-		return nil
+// rejected cancels an order when an article is short. Other commands are rejected
+// when the order has got further than they knew: what that takes is on its way.
+func rejected(s *State, c process.Command, _ string, do *process.Do) (*State, error) {
+	if r, ok := c.Payload.(Reserve); ok && s != nil {
+		do.Send(Cancel{Order: r.Order, Reason: r.SKU + " is sold out", At: s.PaidAt})
 	}
-	return err
+	return s, nil
 }

@@ -46,6 +46,10 @@ type (
 		Reason string
 		At     time.Time
 	}
+	// Expire calls the order off if it was not paid.
+	Expire struct {
+		At time.Time
+	}
 )
 
 func (Place) orderCommand()        {}
@@ -55,6 +59,7 @@ func (Pay) orderCommand()          {}
 func (ConfirmStock) orderCommand() {}
 func (Ship) orderCommand()         {}
 func (Cancel) orderCommand()       {}
+func (Expire) orderCommand()       {}
 
 // Reasons to reject a command.
 var (
@@ -93,6 +98,8 @@ func decide(s State, command Command) ([]Event, error) {
 		return ship(s, c)
 	case Cancel:
 		return cancel(s, c)
+	case Expire:
+		return expire(s, c)
 	}
 	return nil, fmt.Errorf("%w: unknown command %T", ErrIncomplete, command)
 }
@@ -177,4 +184,12 @@ func cancel(s State, c Cancel) ([]Event, error) {
 		refund = s.Total()
 	}
 	return []Event{Cancelled{Reason: c.Reason, Refund: refund, At: c.At}}, nil
+}
+
+// expire does nothing to an order that was paid at the last moment.
+func expire(s State, c Expire) ([]Event, error) {
+	if s.Status != Open {
+		return nil, nil
+	}
+	return []Event{Cancelled{Reason: "not paid in time", At: c.At}}, nil
 }

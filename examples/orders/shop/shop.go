@@ -3,9 +3,11 @@
 package shop
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
+	"time"
 
 	"github.com/annals-es/annals/aggregate"
 	"github.com/annals-es/annals/eventstore"
@@ -13,6 +15,7 @@ import (
 	"github.com/annals-es/annals/examples/orders/order"
 	"github.com/annals-es/annals/examples/orders/readmodel"
 	"github.com/annals-es/annals/examples/orders/stock"
+	"github.com/annals-es/annals/process"
 	"github.com/annals-es/annals/projection"
 	"github.com/annals-es/annals/snapshot"
 )
@@ -28,6 +31,10 @@ type Stores struct {
 	Snapshots   snapshot.Store
 	Checkpoints projection.CheckpointStore
 	Models      readmodel.Models
+	// Backend is what the fulfilment process is kept in.
+	Backend projection.Backend
+	// PayWithin is how long customers have to pay; a week when zero.
+	PayWithin time.Duration
 }
 
 // A Shop takes commands and keeps read models.
@@ -37,7 +44,12 @@ type Shop struct {
 	Articles *aggregate.Repository[*stock.Article, func(*stock.Article) error, stock.Event]
 	Models   readmodel.Models
 
-	runners map[string]*projection.Runner
+	runners    map[string]*projection.Runner
+	worker     *projection.Worker
+	control    *projection.Control
+	fulfilment process.Manager[fulfilment.State]
+	backend    projection.Backend
+	resolver   *projection.Resolver
 }
 
 // New returns a shop on stores. Its projections run while Run does.
@@ -64,8 +76,19 @@ func New(stores Stores, logger *slog.Logger) (*Shop, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Shop{Events: stores.Events, Orders: orders, Articles: articles, Models: stores.Models, runners: map[string]*projection.Runner{}}
-	for _, p := range append(readmodel.Projections(s.Models), fulfilment.Projection(orders, articles)) {
+	s := &Shop{
+		Events: stores.Events, Orders: orders, Articles: articles, Models: stores.Models,
+		runners:    map[string]*projection.Runner{},
+		control:    projection.NewControl(stores.Events, stores.Backend),
+		fulfilment: fulfilment.Manager(orders, articles, cmp.Or(stores.PayWithin, 7*24*time.Hour)),
+		backend:    stores.Backend,
+		resolver:   projection.NewResolver(stores.Backend, 0),
+	}
+	s.worker, err = projection.NewWorker(stores.Events, registry, stores.Backend, projection.WorkerConfig{Logger: logger}, s.fulfilment)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range readmodel.Projections(s.Models) {
 		r, err := projection.NewRunner(stores.Events, registry, stores.Checkpoints, p, projection.Config{Logger: logger})
 		if err != nil {
 			return nil, err
@@ -75,29 +98,34 @@ func New(stores Stores, logger *slog.Logger) (*Shop, error) {
 	return s, nil
 }
 
-// Run runs the projections until ctx is cancelled or one of them fails.
+// Run runs the projections and the fulfilment process until ctx is cancelled or
+// one of them fails.
 func (s *Shop) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	errs := make(chan error, len(s.runners))
+	all := []func(context.Context) error{s.worker.Run}
 	for _, r := range s.runners {
+		all = append(all, r.Run)
+	}
+	errs := make(chan error, len(all))
+	for _, run := range all {
 		go func() {
-			err := r.Run(ctx)
+			err := run(ctx)
 			if err != nil {
 				cancel() // the others need not go on without it
 			}
 			errs <- err
 		}()
 	}
-	var all error
-	for range s.runners {
-		all = errors.Join(all, <-errs)
+	var failed error
+	for range all {
+		failed = errors.Join(failed, <-errs)
 	}
-	return all
+	return failed
 }
 
-// WaitUntil waits until all projections have applied everything up to a position
-// of the log.
+// WaitUntil waits until all read models show everything up to a position of the
+// log.
 func (s *Shop) WaitUntil(ctx context.Context, position eventstore.Position) error {
 	for _, r := range s.runners {
 		if err := r.WaitUntil(ctx, position); err != nil {
@@ -105,6 +133,28 @@ func (s *Shop) WaitUntil(ctx context.Context, position eventstore.Position) erro
 		}
 	}
 	return nil
+}
+
+// Settle is WaitUntil that also waits until the fulfilment process has done what
+// it wants done because of that.
+func (s *Shop) Settle(ctx context.Context, position eventstore.Position) error {
+	if err := s.control.WaitUntil(ctx, fulfilment.Name, 0, position); err != nil {
+		return err
+	}
+	for {
+		left, err := process.Pending(ctx, s.fulfilment, s.backend, s.resolver, 1)
+		switch {
+		case err == nil && len(left) == 0:
+			return s.WaitUntil(ctx, position)
+		case err != nil && !errors.Is(err, projection.ErrNotBuilt):
+			return err
+		}
+		select {
+		case <-time.After(time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // Lags returns for each projection a function that tells how many positions it
@@ -116,6 +166,10 @@ func (s *Shop) Lags() map[string]func(context.Context) (int64, error) {
 			status, err := r.Status(ctx)
 			return status.Lag, err
 		}
+	}
+	lags[fulfilment.Name] = func(ctx context.Context) (int64, error) {
+		status, err := s.control.Status(ctx, fulfilment.Name)
+		return status.Version(status.Current).Lag, err
 	}
 	return lags
 }
