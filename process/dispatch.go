@@ -19,6 +19,9 @@ const (
 	senders = 8
 	// recheck bounds how long a timer is waited for by the worker's clock alone.
 	recheck = 5 * time.Second
+	// heldCheck is how often it is looked whether effects need no longer be held
+	// back.
+	heldCheck = time.Second
 )
 
 // A dispatcher sends the commands of a partition and lets its timers run out.
@@ -45,7 +48,7 @@ func (d *dispatcher[S]) Dispatch(ctx context.Context) (time.Time, error) {
 		d.timers, d.nextTimer = true, time.Time{}
 	}
 	if d.s.Holding() {
-		return time.Time{}, nil // the orders change when that ends, and with them this is called
+		return d.s.Now().Add(heldCheck), nil
 	}
 	var timerErr error
 	if d.nextTimer.IsZero() || !d.s.Now().Before(d.nextTimer) {

@@ -127,6 +127,7 @@ func (m Manager[S]) Plan(r *eventstore.Registry) (*projection.Plan, error) {
 		Codec:   m.Codec,
 		Effects: true,
 		Models:  []string{outboxModel, timerModel, rejectedModel},
+		Carried: []string{outboxModel, rejectedModel},
 	}
 	errs := []error{p.Check()}
 	invalid := func(format string, args ...any) {

@@ -403,6 +403,39 @@ func TestNewVersionTakesOver(t *testing.T) {
 	})
 }
 
+// What the old version has not got rid of is the new one's to send, and so are
+// timers that were set before it took over.
+func TestNewVersionTakesOverTheOutbox(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, simstore.Config{})
+		post := newOffice()
+		post.fail = func(process.Command) error { return errors.New("down") }
+		stop := s.work("a", fulfil(post))
+		for i := range 10 {
+			o := fmt.Sprint(i)
+			s.add(eventstore.NewStreamID("order", o), placed{o})
+		}
+		s.until("orders are in the outbox", func() bool { return s.count("fulfilment_v1_outbox") == 10 })
+		second := newOffice()
+		m := fulfil(second)
+		m.Version = 2
+		s.work("b", m)
+		s.until("promotion", func() bool {
+			status, err := s.control.Status(t.Context(), "fulfilment")
+			require.NoError(t, err)
+			return status.Current == 2
+		})
+		stop()
+		s.until("reservations", func() bool { return len(second.all()) == 10 })
+		time.Sleep(2 * time.Minute)
+		require.Len(t, second.all(), 20, "the cancellations")
+		require.Empty(t, post.all())
+		require.Zero(t, s.count("fulfilment_v1_outbox"))
+		require.Zero(t, s.count("fulfilment_v2_outbox"))
+	})
+}
+
 func TestManagerRefuses(t *testing.T) {
 	t.Parallel()
 	post := newOffice()

@@ -281,6 +281,9 @@ func (s *station) promote(ctx context.Context, rec *record, v *versionRecord) er
 			return err
 		}
 		effectsAt = int64(slices.Min(ended))
+		if err := s.carry(ctx, before, v); err != nil {
+			return err
+		}
 	}
 	now, err := s.backend.Now(ctx)
 	if err != nil {
@@ -314,6 +317,43 @@ func (s *station) promote(ctx context.Context, rec *record, v *versionRecord) er
 		s.logger.InfoContext(ctx, "version promoted", "promoted", v.Version, "before", rec.Current, "position", slices.Min(at), "head", head)
 	}
 	return err
+}
+
+// carryPartition stands for the coordinator among the partitions of a version, so
+// that what it writes is a compare and swap, too.
+const carryPartition = -1
+
+// carry copies what a closed version had still to do into the models of the one
+// that replaces it. That one does nothing of it before it is promoted, so it can be
+// repeated until then.
+func (s *station) carry(ctx context.Context, old, v *versionRecord) error {
+	key := CheckpointKey{Projection: s.plan.Name, Version: v.Version, Partition: carryPartition}
+	cp, err := s.backend.LoadCheckpoint(ctx, key)
+	if err != nil {
+		return fmt.Errorf("load checkpoint %s: %w", key, err)
+	}
+	const page = 500
+	for _, suffix := range v.Carried {
+		from, to := ModelName(s.plan.Name, old.Version, old.Generation)+suffix, ModelName(s.plan.Name, v.Version, v.Generation)+suffix
+		for after := ""; ; {
+			docs, err := s.backend.ScanDocuments(ctx, from, after, "", page)
+			if err != nil {
+				return fmt.Errorf("read %s: %w", from, err)
+			}
+			if len(docs) == 0 {
+				break
+			}
+			changes := make([]Change, len(docs))
+			for i, d := range docs {
+				changes[i] = Change{Model: to, Key: d.Key, Data: d.Data}
+				after = d.Key + "\x00"
+			}
+			if cp, err = s.backend.Commit(ctx, Commit{Key: key, From: cp, To: cp.Position, Fence: cp.Fence, Changes: changes}); err != nil {
+				return fmt.Errorf("carry %d documents from %s to %s: %w", len(docs), from, to, err)
+			}
+		}
+	}
+	return nil
 }
 
 // retire gives up the version before the current one when its time has come.

@@ -45,6 +45,10 @@ type Plan struct {
 	// the main one.
 	Models []string
 
+	// Carried are those of Models whose documents a version with effects takes over
+	// from the one that it replaces: what that one had still to do.
+	Carried []string
+
 	// Route says which keys an event concerns. It must be pure.
 	Route func(e eventstore.Event) (Routed, error)
 	// Apply applies an event to one of its keys. Unless Direct, it has no

@@ -42,8 +42,9 @@ type versionRecord struct {
 	// Desired is Live, Paused or Stopped.
 	Desired State    `json:"desired"`
 	Effects bool     `json:"effects"`
-	Direct  bool     `json:"direct"` // handlers of its own kind: it can start anywhere
-	Models  []string `json:"models"` // suffixes of further models
+	Direct  bool     `json:"direct"`  // handlers of its own kind: it can start anywhere
+	Models  []string `json:"models"`  // suffixes of further models
+	Carried []string `json:"carried"` // those of Models that are handed on
 	// Manual says that an operator promotes the version.
 	Manual bool `json:"manual"`
 	// Keep is how long the version before is kept after this one's promotion.

@@ -180,6 +180,7 @@ func (s *station) register(ctx context.Context) (record, error) {
 			Effects: s.plan.Effects,
 			Direct:  s.plan.Direct,
 			Models:  s.plan.Models,
+			Carried: s.plan.Carried,
 			Manual:  s.cfg.PromoteByHand,
 			Keep:    s.cfg.Keep,
 			Lag:     s.cfg.PromoteLag,
