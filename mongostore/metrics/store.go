@@ -68,21 +68,25 @@ func (s storeMetrics) collectors() []prometheus.Collector {
 // Hooks returns hooks for mongostore.Config that measure a store.
 func (m *Metrics) Hooks() mongostore.Hooks {
 	s := m.store
+	written := s.appends.WithLabelValues("written")
+	byInsert, byTransaction := s.groupSize.WithLabelValues("insert"), s.groupSize.WithLabelValues("transaction")
 	hits, misses := s.heads.WithLabelValues("hit"), s.heads.WithLabelValues("miss")
 	return mongostore.Hooks{
 		Append: func(a mongostore.AppendStats) {
-			s.appends.WithLabelValues(result(a)).Inc()
 			s.appendTime.Observe(a.Duration.Seconds())
 			if a.Err == nil && !a.Duplicate {
+				written.Inc()
 				s.events.Add(float64(a.Events))
+				return
 			}
+			s.appends.WithLabelValues(result(a)).Inc()
 		},
 		Flight: func(f mongostore.FlightStats) {
-			way := "insert"
 			if f.Transaction {
-				way = "transaction"
+				byTransaction.Observe(float64(f.Appends))
+				return
 			}
-			s.groupSize.WithLabelValues(way).Observe(float64(f.Appends))
+			byInsert.Observe(float64(f.Appends))
 		},
 		Sequenced: func(q mongostore.SequenceStats) {
 			s.sequencedTo.Set(float64(q.First) + float64(q.Events) - 1)
