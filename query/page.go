@@ -88,7 +88,8 @@ func (f Find[T]) page(ctx context.Context, r PageRequest) (Page[T], error) {
 	defer cancel()
 	f.spec.maxTime = 0
 	var err error
-	if r.Total == TotalExact && f.aggregatable() {
+	// Servers before 5.0 take no $unionWith in a transaction.
+	if r.Total == TotalExact && mongo.SessionFromContext(ctx) == nil && f.aggregatable() {
 		err = f.pageAtOnce(ctx, r, &page)
 	} else {
 		err = f.pageBeside(ctx, r, &page)

@@ -2,12 +2,14 @@ package query_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/event"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
@@ -18,6 +20,7 @@ import (
 // failing returns orders of a client of its own, whose commands can be made to fail.
 func failing(t *testing.T, config query.Config, more ...*options.ClientOptions) (*query.Collection[Order], *commands, func(times int, data bson.D, names ...string)) {
 	t.Helper()
+	takeFailPoint(t)
 	app, sent := "retry-"+bson.NewObjectID().Hex(), &commands{}
 	db := dbForTest(t, append([]*options.ClientOptions{options.Client().SetAppName(app).SetMonitor(sent.monitor())}, more...)...)
 	ordersInDB(t, db, 12)
@@ -255,20 +258,45 @@ func TestBulkUnknownOutcome(t *testing.T) {
 	require.ErrorIs(t, err, query.ErrOutcomeUnknown)
 }
 
-// TestUpsertIsRepeatedAfterARace: somebody else inserted it in between.
+// TestUpsertIsRepeatedAfterARace: the document appears between the server's look and its
+// insert. Here it is there all along, and changes so as to match while the first answer is on its way.
 func TestUpsertIsRepeatedAfterARace(t *testing.T) {
 	t.Parallel()
-	orders, sent, fail := failing(t, query.Config{})
-	fail(1, bson.D{{Key: "errorCode", Value: 11000}}, "update")
-	r, err := orders.UpdateOne(t.Context(), orderID.Eq("o001"), orderTotal.Inc(1), query.UpdateOptions{Upsert: true})
+	ctx := t.Context()
+	var orders *query.Collection[Order]
+	var updates atomic.Int32
+	var change atomic.Bool
+	monitor := &event.CommandMonitor{
+		Started: func(_ context.Context, e *event.CommandStartedEvent) {
+			if e.CommandName == "update" {
+				updates.Add(1)
+			}
+		},
+		Succeeded: func(_ context.Context, e *event.CommandSucceededEvent) {
+			if _, err := e.Reply.LookupErr("writeErrors"); err != nil || !change.CompareAndSwap(true, false) {
+				return
+			}
+			_, err := orders.Find(orderID.Eq("o001")).FindAndUpdate(ctx, orderTotal.Set(1), query.After)
+			assert.NoError(t, err)
+		},
+	}
+	orders = ordersInDB(t, dbForTest(t, options.Client().SetMonitor(monitor)), 3)
+	upsert := func(o query.UpdateOptions) (query.UpdateResult, error) {
+		updates.Store(0)
+		return orders.UpdateOne(ctx, query.And(orderID.Eq("o001"), orderTotal.Lt(5)), orderTotal.Inc(1), o)
+	}
+	change.Store(true)
+	r, err := upsert(query.UpdateOptions{Upsert: true})
 	require.NoError(t, err)
-	assert.EqualValues(t, 1, r.Matched)
-	assert.Len(t, sent.named("update"), 2)
+	assert.Equal(t, query.UpdateResult{Matched: 1, Modified: 1}, r)
+	assert.EqualValues(t, 2, updates.Load())
 
-	fail(1, bson.D{{Key: "errorCode", Value: 11000}}, "update")
-	_, err = orders.UpdateOne(t.Context(), orderID.Eq("o001"), orderTotal.Inc(1))
-	require.ErrorIs(t, err, query.ErrDuplicate, "only upserts can lose that race")
-	assert.Len(t, sent.named("update"), 1)
+	// What is no race is a duplicate the second time as well, and final.
+	_, err = orders.UpdateOne(ctx, orderID.Eq("o001"), orderTotal.Set(100))
+	require.NoError(t, err)
+	_, err = upsert(query.UpdateOptions{Upsert: true})
+	require.ErrorIs(t, err, query.ErrDuplicate)
+	assert.EqualValues(t, 2, updates.Load())
 }
 
 // TestWorkIsDoneOnceWhenTheAnswerIsLost: the write was done, the driver asks

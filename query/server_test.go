@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -48,6 +49,20 @@ func serverVersion(t testing.TB, db *mongo.Database) int {
 	}
 	require.NoError(t, db.RunCommand(t.Context(), bson.D{{Key: "buildInfo", Value: 1}}).Decode(&info))
 	return info.VersionArray[0]*10 + info.VersionArray[1]
+}
+
+// oneFailPoint is held by a test that uses the fail point of a shared server: a
+// server has only one, so those tests take turns. Simulated servers are not shared.
+var oneFailPoint sync.Mutex
+
+// takeFailPoint waits for the fail point and keeps it until the test ends.
+func takeFailPoint(t testing.TB) {
+	t.Helper()
+	if os.Getenv("MONGODB_URI") == "" {
+		return
+	}
+	oneFailPoint.Lock()
+	t.Cleanup(oneFailPoint.Unlock)
 }
 
 // failPoint makes commands fail, for this test's client alone (which must have
