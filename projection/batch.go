@@ -208,6 +208,9 @@ func (p *partition) stage(ctx, soft context.Context, items []item, poisoned map[
 		if p.plan.Direct && i > 0 && soft.Err() != nil {
 			return &failure{index: i, err: soft.Err()}
 		}
+		if it.Held && p.plan.Direct {
+			continue // the version before has handled it, or has handed it on as a dead letter
+		}
 		if len(p.parked) > 0 && p.parked[p.standIn(it.Event.Stream)] > 0 && !it.isFor(p.standIn(it.Event.Stream)) {
 			step.Parked = append(step.Parked, p.letter(it, p.standIn(it.Event.Stream), nil, 0))
 			continue
@@ -245,12 +248,15 @@ func (it item) isFor(key string) bool { return it.letter != nil && it.letter.Key
 func (p *partition) stageBatch(ctx context.Context, items []item, poisoned map[string]DeadLetter, step *Commit) *failure {
 	var events []eventstore.Event
 	for _, it := range items {
+		if it.Held {
+			continue
+		}
 		key := it.keys[0]
 		if l, ok := poisoned[key]; ok {
 			step.Parked = append(step.Parked, l)
 		} else if p.parked[key] > 0 && !it.isFor(key) {
 			step.Parked = append(step.Parked, p.letter(it, key, nil, 0))
-		} else if !it.Held {
+		} else {
 			events = append(events, it.Event)
 		}
 	}

@@ -276,12 +276,19 @@ func (s *station) promote(ctx context.Context, rec *record, v *versionRecord) er
 	}
 	effectsAt := int64(0)
 	if handOver {
+		if ready, err := s.readyToGo(ctx, before); !ready {
+			return err
+		}
 		ended, err := s.closeAll(ctx, before)
 		if err != nil {
 			return err
 		}
 		effectsAt = int64(slices.Min(ended))
-		if err := s.carry(ctx, before, v); err != nil {
+		err = s.carry(ctx, before, v)
+		if v.Direct {
+			err = errors.Join(err, s.carryLetters(ctx, before, v, slices.Min(ended)))
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -307,6 +314,7 @@ func (s *station) promote(ctx context.Context, rec *record, v *versionRecord) er
 		if handOver {
 			r.version(r.Previous).Phase = Retired
 			r.Previous = 0
+			mine.Resumes++ // so that partitions learn what was parked for them
 		}
 		if r.Previous == 0 {
 			r.KeepUntil = time.Time{}
@@ -317,6 +325,48 @@ func (s *station) promote(ctx context.Context, rec *record, v *versionRecord) er
 		s.logger.InfoContext(ctx, "version promoted", "promoted", v.Version, "before", rec.Current, "position", slices.Min(at), "head", head)
 	}
 	return err
+}
+
+// readyToGo reports whether a version with effects can be replaced. What a process
+// manager has parked has had no effect yet, and its successor has folded it
+// without one, so it has to be seen to first.
+func (s *station) readyToGo(ctx context.Context, old *versionRecord) (bool, error) {
+	if old.Direct {
+		return true, nil
+	}
+	parked, err := s.backend.ParkedKeys(ctx, s.plan.Name, old.Version)
+	if err != nil {
+		return false, fmt.Errorf("load parked keys: %w", err)
+	}
+	if len(parked) > 0 {
+		s.logger.WarnContext(ctx, "promotion waits: the version before has dead letters, whose effects would be lost; retry, skip or drain them", "before", old.Version, "keys", len(parked))
+	}
+	return len(parked) == 0, nil
+}
+
+// carryLetters hands dead letters of a closed version on to the one that replaces
+// it, which has passed over their events without handling them. Events behind the
+// position it handles itself.
+func (s *station) carryLetters(ctx context.Context, old, v *versionRecord, through eventstore.Position) error {
+	letters, err := s.backend.DeadLetters(ctx, LetterQuery{Projection: s.plan.Name, Version: old.Version})
+	if err != nil {
+		return fmt.Errorf("load dead letters: %w", err)
+	}
+	key := CheckpointKey{Projection: s.plan.Name, Version: v.Version, Partition: carryPartition}
+	letters = slices.DeleteFunc(letters, func(l DeadLetter) bool { return l.Position > through })
+	for page := range slices.Chunk(letters, 100) {
+		cp, err := s.backend.LoadCheckpoint(ctx, key)
+		if err != nil {
+			return fmt.Errorf("load checkpoint %s: %w", key, err)
+		}
+		for i := range page {
+			page[i].Version = v.Version
+		}
+		if _, err := s.backend.Commit(ctx, Commit{Key: key, From: cp, To: cp.Position, Fence: cp.Fence, Parked: page}); err != nil {
+			return fmt.Errorf("carry %d dead letters: %w", len(page), err)
+		}
+	}
+	return nil
 }
 
 // carryPartition stands for the coordinator among the partitions of a version, so

@@ -84,9 +84,6 @@ func (p Projection) Plan(r *eventstore.Registry) (*Plan, error) {
 			return Routed{Keys: []string{string(e.Stream)}}, nil
 		},
 		Apply: func(ctx context.Context, _ *Work, r Routed, _ string) error {
-			if r.Held {
-				return nil
-			}
 			return c.handle(ctx, r.Event)
 		},
 	}

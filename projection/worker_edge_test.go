@@ -434,6 +434,46 @@ func TestEffectsAreHandedOver(t *testing.T) {
 	})
 }
 
+// What the old version of a projection with effects has parked stays parked in the
+// new one.
+func TestDeadLettersAreHandedOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, projection.WorkerConfig{Partitions: 2})
+		var mu sync.Mutex
+		sent := map[eventstore.StreamID][]int{}
+		mail := func(version int) projection.Projection {
+			return projection.Projection{Name: "mail", Version: version, Effects: true, Handlers: []projection.Handler{
+				projection.On(func(_ context.Context, c counted, e eventstore.Event) error {
+					if version == 1 && e.Stream == "test-1" && c.N == 3 {
+						return projection.Permanent(errors.New("bounced"))
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					sent[e.Stream] = append(sent[e.Stream], c.N)
+					return nil
+				}),
+			}}
+		}
+		s.fill(3, 5)
+		stop := s.work("old", mail(1))
+		s.reach("mail", 1)
+		s.until("promotion", func() bool { return s.status("mail").Current == 1 })
+		require.Len(t, s.parked("mail"), 3)
+		s.work("new", mail(2))
+		s.until("the new version", func() bool { return s.status("mail").Current == 2 })
+		stop()
+		addTo(t, s.store, "test-1", counted{N: 6})
+		addTo(t, s.store, "test-2", counted{N: 6})
+		s.reach("mail", 2)
+		s.until("what follows waits, too", func() bool { return len(s.parked("mail")) == 4 })
+		require.NoError(t, s.control.Retry(t.Context(), "mail", 0, ""))
+		s.until("all are sent", func() bool { return len(s.parked("mail")) == 0 })
+		require.Equal(t, []int{1, 2, 3, 4, 5, 6}, sent["test-1"])
+		require.Equal(t, []int{1, 2, 3, 4, 5, 6}, sent["test-2"])
+	})
+}
+
 func TestPromotionByHand(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
