@@ -11,15 +11,10 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
-	"go.uber.org/goleak"
 
 	"github.com/annals-es/annals/eventstore"
 	"github.com/annals-es/annals/simstore/mongosim"
 )
-
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m)
-}
 
 // A server is what a test runs against: the one that MONGODB_URI names, or a
 // simulated one.

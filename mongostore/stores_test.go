@@ -76,7 +76,7 @@ func TestLargeSnapshots(t *testing.T) {
 	t.Parallel()
 	s := migrated(t).open(t)
 	snaps := s.Snapshots()
-	ctx := testContext(t)
+	ctx := t.Context() // slow under the race detector
 	key := snapshot.Key{Stream: "order-1", Schema: 1}
 	state := func(n int, b byte) []byte { return bytes.Repeat([]byte{b}, n) }
 	bucket := s.db.GridFSBucket(options.GridFSBucket().SetName("snapshots"))
