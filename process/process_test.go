@@ -478,5 +478,20 @@ func TestMistakesOfHandlersPark(t *testing.T) {
 			return err == nil && len(letters) == 2
 		})
 		require.Zero(t, s.count("fulfilment_v1"))
+
+		// They have had no effect yet: a new version waits until they are seen to.
+		current := func() int {
+			status, err := s.control.Status(t.Context(), "fulfilment")
+			require.NoError(t, err)
+			return status.Current
+		}
+		s.until("promotion", func() bool { return current() == 1 })
+		second := fulfil(newOffice())
+		second.Version = 2
+		s.work("b", second)
+		time.Sleep(time.Minute)
+		require.Equal(t, 1, current())
+		require.NoError(t, s.control.Drain(t.Context(), "fulfilment", 1, ""))
+		s.until("the new version", func() bool { return current() == 2 })
 	})
 }
