@@ -166,7 +166,7 @@ func appendLine(ctx context.Context, e *env, order string) error {
 
 func until(ctx context.Context, t *testing.T, what string, done func() error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	for {
 		err := done()
