@@ -47,11 +47,14 @@ func aggregate(ctx context.Context, r *request, out *reply) error {
 	if op.pipe, err = pipeline.Parse(op.stages, op.pipelineNamespace(), op.env); err != nil {
 		return err
 	}
+	if op.explain && r.session.autocommit {
+		return notInTransaction("Operation not permitted in transaction :: caused by :: Explain for the aggregate command cannot run within a multi-document transaction")
+	}
 	if op.explain {
 		return r.explainAggregate(ctx, op, "queryPlanner", out)
 	}
 	if r.session.autocommit {
-		if err := checkStagesInTransaction(op.stages); err != nil {
+		if err := r.checkStagesInTransaction(op.stages); err != nil {
 			return err
 		}
 	}
@@ -63,21 +66,64 @@ func aggregate(ctx context.Context, r *request, out *reply) error {
 	return r.runPipeline(ctx, op, out)
 }
 
-// checkStagesInTransaction refuses stages that no transaction may have.
-func checkStagesInTransaction(stages []bson.Raw) error {
+// checkStagesInTransaction refuses stages that no transaction may have, also in the pipelines of other stages.
+func (r *request) checkStagesInTransaction(stages []bson.Raw) error {
 	for _, s := range stages {
-		for name := range value.Fields(s) {
+		for name, arg := range value.Fields(s) {
 			switch name {
-			case "$out", "$merge", "$collStats", "$indexStats", "$changeStream", "$currentOp", "$listLocalSessions", "$listSessions", "$planCacheStats":
-				return errStageInTransaction(name)
+			case "$out", "$merge":
+				return notInTransaction("%s cannot be used in a transaction", name)
+			case "$collStats", "$indexStats":
+				return notInTransaction("Stage not supported inside of a multi-document transaction: %s", name)
+			case "$changeStream", "$currentOp", "$listLocalSessions", "$listSessions", "$planCacheStats":
+				return notInTransaction("Operation not permitted in transaction :: caused by :: Aggregation stage %s cannot run within a multi-document transaction.", name)
+			}
+			if within, ok := r.unionWithin(name, arg); ok && !r.e.version.atLeast(5, 0) {
+				return notInTransaction("Stage not supported inside of a multi-document transaction: %s", within)
 			}
 		}
 	}
 	return nil
 }
 
-func errStageInTransaction(name string) error {
-	return mongoerr.New(mongoerr.OperationNotSupportedInTransaction, "Operation not permitted in transaction :: caused by :: Aggregation stage %s cannot run within a multi-document transaction", name)
+// unionWithin looks for a $unionWith in a stage, and names the stage that is refused for it.
+func (r *request) unionWithin(name string, arg bson.RawValue) (refused string, ok bool) {
+	var pipelines []bson.RawValue
+	switch {
+	case name == "$unionWith":
+		return name, true
+	case arg.Type != bson.TypeEmbeddedDocument:
+		return "", false
+	case name == "$lookup":
+		pipelines = append(pipelines, value.Field(arg.Value, "pipeline"))
+	case name == "$facet":
+		for _, p := range value.Fields(arg.Value) {
+			pipelines = append(pipelines, p)
+		}
+	}
+	for _, p := range pipelines {
+		if p.Type != bson.TypeArray {
+			continue
+		}
+		for _, stage := range value.Elements(p) {
+			if stage.Type != bson.TypeEmbeddedDocument {
+				continue
+			}
+			for inner, a := range value.Fields(stage.Value) {
+				if refused, ok := r.unionWithin(inner, a); ok {
+					if name == "$lookup" {
+						refused = name
+					}
+					return refused, true
+				}
+			}
+		}
+	}
+	return "", false
+}
+
+func notInTransaction(format string, args ...any) error {
+	return mongoerr.New(mongoerr.OperationNotSupportedInTransaction, format, args...)
 }
 
 func (op *aggregateOp) pipelineNamespace() pipeline.Namespace {
@@ -123,6 +169,11 @@ func (r *request) parseAggregateOptions(op *aggregateOp) error {
 	cursorGiven := !value.IsMissing(r.field("cursor"))
 	if op.batchSize, err = r.cursorOption(); err != nil {
 		return err
+	}
+	for _, name := range []string{"explain", "allowDiskUse"} {
+		if v := r.field(name); !value.IsMissing(v) && v.Type != bson.TypeBoolean {
+			return mongoerr.New(mongoerr.TypeMismatch, "%s must be a boolean, not a %s", name, value.TypeName(v.Type))
+		}
 	}
 	op.explain = value.Truthy(r.field("explain"))
 	if !cursorGiven && !op.explain {
@@ -237,7 +288,7 @@ func (r *request) openChangeStream(ctx context.Context, op *aggregateOp, stage b
 	r.changeStream = true
 	switch {
 	case r.session.autocommit:
-		return errStageInTransaction("$changeStream")
+		return notInTransaction("Operation not permitted in transaction :: caused by :: Aggregation stage $changeStream cannot run within a multi-document transaction.")
 	case r.rc.level != "" && r.rc.level != levelMajority:
 		return invalidOptions("$changeStream cannot run with a readConcern other than 'majority'. Current readConcern: %s", r.rc.level)
 	}

@@ -143,6 +143,9 @@ func create(ctx context.Context, r *request, _ *reply) error {
 	if opts.Capped && opts.Size <= 0 {
 		return invalidOptions("the 'size' field is required when 'capped' is true")
 	}
+	if !opts.Capped && (opts.Size > 0 || opts.MaxCount > 0) {
+		return invalidOptions("the 'capped' field needs to be true when either the 'size' or 'max' fields are present")
+	}
 	if _, err := r.e.store.Create(ctx, r.txn, ns, opts); err != nil {
 		return err
 	}

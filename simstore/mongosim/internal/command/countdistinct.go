@@ -9,6 +9,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/annals-es/annals/simstore/mongosim/internal/mongoerr"
+	mqlexpr "github.com/annals-es/annals/simstore/mongosim/internal/mql/expr"
 	"github.com/annals-es/annals/simstore/mongosim/internal/mql/match"
 	"github.com/annals-es/annals/simstore/mongosim/internal/mql/value"
 	"github.com/annals-es/annals/simstore/mongosim/internal/storage"
@@ -33,6 +34,9 @@ func (r *request) parseCount() (*countOp, error) {
 	if op.filter, err = r.document("query"); err != nil {
 		return nil, err
 	}
+	if v := r.field("limit"); !value.IsMissing(v) && !v.IsNumber() {
+		return nil, mongoerr.New(mongoerr.BadValue, "limit value is not a valid number")
+	}
 	if op.limit, _, err = r.long("limit"); err != nil {
 		return nil, err
 	}
@@ -43,7 +47,7 @@ func (r *request) parseCount() (*countOp, error) {
 		return nil, err
 	}
 	if op.skip < 0 {
-		return nil, mongoerr.New(mongoerr.BadValue, "BSON field 'skip' value must be >= 0, actual value '%d'", op.skip)
+		return nil, mongoerr.New(mongoerr.FailedToParse, "Expected a positive number in: skip: %d", op.skip)
 	}
 	if op.query.Hint, err = parseHint(r.field("hint")); err != nil {
 		return nil, err
@@ -123,6 +127,9 @@ func distinct(ctx context.Context, r *request, out *reply) error {
 	}
 	if !present {
 		return r.missing("key")
+	}
+	if err := mqlexpr.CheckPath(key); err != nil {
+		return err
 	}
 	filter := r.field("query")
 	if !value.IsMissing(filter) && filter.Type != bson.TypeEmbeddedDocument && filter.Type != bson.TypeNull {

@@ -177,6 +177,9 @@ func (r *request) parseFindFlags(op *findOp) error {
 	if op.awaits, err = flag("awaitData"); err != nil {
 		return err
 	}
+	if v := r.field("allowDiskUse"); !value.IsMissing(v) && v.Type != bson.TypeBoolean {
+		return mongoerr.New(mongoerr.FailedToParse, "Failed to parse: allowDiskUse: %s. 'allowDiskUse' field must be of BSON type bool.", mqlexpr.Show(v))
+	}
 	for _, name := range []string{"returnKey", "showRecordId"} {
 		on, err := flag(name)
 		if err != nil {
@@ -192,7 +195,7 @@ func (r *request) parseFindFlags(op *findOp) error {
 	case op.query.Tailable && op.singleBatch:
 		return mongoerr.New(mongoerr.BadValue, "cannot use tailable option with the 'singleBatch' option")
 	case op.query.Tailable && r.session.autocommit:
-		return mongoerr.New(mongoerr.OperationNotSupportedInTransaction, "Cannot use tailable cursors in a multi-document transaction")
+		return invalidOptions("It is illegal to open a tailable cursor in a transaction")
 	}
 	return nil
 }

@@ -166,6 +166,9 @@ func (r *request) performFindAndModify(ctx context.Context, ns storage.Namespace
 		if proj, err = project.Parse(op.fields, filter, env); err != nil {
 			return statementResult{}, err
 		}
+		if op.returnNew && proj.Positional() {
+			return statementResult{}, mongoerr.New(mongoerr.BadValue, "cannot use a positional projection and return the new document")
+		}
 	}
 	for attempt := 1; ; attempt++ {
 		res, err := r.tryFindAndModify(ctx, ns, op, u, filter)

@@ -112,7 +112,10 @@ func (r *request) parseUpdateOp(entry bson.Raw) (updateOp, error) {
 		case "c":
 			op.c = p.document(key, v)
 		case "multi":
-			op.multi = p.bool(key, v)
+			if v.Type != bson.TypeBoolean {
+				p.wrongType(key, v, "bool")
+			}
+			op.multi = value.Truthy(v)
 		case "upsert":
 			op.upsert = p.bool(key, v)
 		case "upsertSupplied":

@@ -128,7 +128,9 @@ func (s *indexSpec) take(name string, v bson.RawValue) *mongoerr.Error {
 		if v.Type != bson.TypeString {
 			return wrongType("a string")
 		}
-		s.name = value.AsString(v)
+		if s.name = value.AsString(v); s.name == "*" {
+			return mongoerr.New(mongoerr.BadValue, "The index name '*' is not valid.")
+		}
 	case "unique", "sparse", "background":
 		if !value.IsNumber(v) && v.Type != bson.TypeBoolean {
 			return mongoerr.New(mongoerr.TypeMismatch, "The field '%s' has value %s, which is not convertible to bool", name, name+": "+shellValue(v))

@@ -28,6 +28,35 @@ func (p *Pipeline) optimize() error {
 	return nil
 }
 
+// pullLimit moves a $limit that has only stages before it which change no number of documents to the front: a
+// collection need not give more. Behind it nothing has changed, so filters may move again.
+func (p *Pipeline) pullLimit() error {
+	start := 0
+	if len(p.stages) > 0 {
+		if _, ok := p.stages[0].stage.(*matchStage); ok {
+			start = 1
+		}
+	}
+	for i := start; i < len(p.stages); i++ {
+		limit := p.stages[i]
+		if _, ok := limit.stage.(*limitStage); ok {
+			if i == start {
+				return nil
+			}
+			p.stages = slices.Insert(slices.Delete(p.stages, i, i+1), start, limit)
+			return p.optimize()
+		}
+		if _, ok := limit.stage.(*skipStage); ok {
+			start = i + 1
+			continue
+		}
+		if _, lookup := limit.stage.(*lookupStage); !lookup && !reshapesOne(limit.stage) {
+			return nil
+		}
+	}
+	return nil
+}
+
 func (p *Pipeline) optimizeAt(i int) (changed bool, err error) {
 	this, next := p.stages[i].stage, p.stages[i+1].stage
 	switch next := next.(type) {

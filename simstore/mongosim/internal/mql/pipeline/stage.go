@@ -151,6 +151,11 @@ func (p *parser) pipeline(raw []bson.Raw, where place) (*Pipeline, error) {
 	if err := out.optimize(); err != nil {
 		return nil, err
 	}
+	if out.ReadsCollection() && where != inFacet {
+		if err := out.pullLimit(); err != nil {
+			return nil, err
+		}
+	}
 	out.joinSortAndLimit()
 	return out, nil
 }

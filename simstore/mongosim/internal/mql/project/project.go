@@ -16,7 +16,12 @@ import (
 type Projection struct {
 	root    *node
 	reshape []reshape // steps on the whole result, in order
+
+	positional bool
 }
+
+// Positional tells whether the projection takes the element that the filter matched ("a.$").
+func (p *Projection) Positional() bool { return p.positional }
 
 // A reshape changes a result after its fields have been chosen; original is
 // the document before.
@@ -36,7 +41,7 @@ func Parse(spec bson.Raw, filter *match.Filter, env *expr.Env) (*Projection, err
 	if err != nil {
 		return nil, err
 	}
-	out := &Projection{root: newNode(p.mode == inclusion)}
+	out := &Projection{root: newNode(p.mode == inclusion), positional: p.hasPositional}
 	out.build(tree, nil)
 	return out, nil
 }
