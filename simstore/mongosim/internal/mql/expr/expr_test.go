@@ -296,3 +296,20 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestDoublesAsText has what a MongoDB 4.4 server was seen to make of doubles.
+func TestDoublesAsText(t *testing.T) {
+	t.Parallel()
+	for f, want := range map[float64]string{
+		78.65000000000001: "78.65", 3.14159: "3.14159", 0.1234567890123456: "0.123457", 123456789012345678: "1.23457e+17",
+		1e20: "1e+20", 12345678.123456789: "1.23457e+07", 1e-7: "1e-07", 99.99999999999999: "100", 2: "2",
+	} {
+		spec, err := bson.Marshal(bson.D{{Key: "v", Value: bson.D{{Key: "$toString", Value: f}}}})
+		require.NoError(t, err)
+		e, err := expr.Parse(bson.Raw(spec).Lookup("v"), &expr.Env{})
+		require.NoError(t, err)
+		got, err := e.Eval(nil, nil)
+		require.NoError(t, err)
+		assert.Equal(t, want, got.StringValue())
+	}
+}
