@@ -1,13 +1,13 @@
 package query_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
-	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
 	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
@@ -197,29 +197,41 @@ func TestSearch(t *testing.T) {
 	}
 }
 
+// TestInATransaction: commands of one session go one after the other, whatever is
+// asked for, and see what the transaction wrote.
 func TestInATransaction(t *testing.T) {
 	t.Parallel()
 	orders := ordersIn(t, 30)
 	session, err := orders.Mongo().Database().Client().StartSession()
 	require.NoError(t, err)
 	defer session.EndSession(t.Context())
-	require.NoError(t, session.StartTransaction())
-	ctx := mongo.NewSessionContext(t.Context(), session)
-	_, err = orders.InsertOne(ctx, Order{ID: "inside"})
+	_, err = session.WithTransaction(t.Context(), func(ctx context.Context) (any, error) {
+		if _, err := orders.InsertOne(ctx, Order{ID: "inside"}); err != nil {
+			return nil, err
+		}
+		n := 0
+		for o, err := range orders.Find().BatchSize(4).Prefetch(3).Stream(ctx) {
+			if err != nil {
+				return nil, err
+			}
+			// A command of the same session between the batches: nothing is fetched ahead.
+			if _, err = orders.Find(orderID.Eq(o.ID)).One(ctx); err != nil {
+				return nil, err
+			}
+			n++
+		}
+		assert.Equal(t, 31, n)
+		for _, total := range []query.Total{query.TotalExact, query.TotalEstimated} {
+			p, err := orders.Find(orderTotal.Gte(0)).Page(ctx, query.PageRequest{Total: total})
+			if err != nil {
+				return nil, err
+			}
+			assert.EqualValues(t, 31, *p.Total)
+		}
+		return nil, errSomething
+	})
+	require.ErrorIs(t, err, errSomething)
+	n, err := orders.Find().Count(t.Context())
 	require.NoError(t, err)
-	n := 0
-	for o, err := range orders.Find().BatchSize(4).Prefetch(3).Stream(ctx) {
-		require.NoError(t, err)
-		// A command of the same session between the batches: nothing is fetched ahead.
-		_, err = orders.Find(orderID.Eq(o.ID)).One(ctx)
-		require.NoError(t, err)
-		n++
-	}
-	assert.Equal(t, 31, n)
-	for _, total := range []query.Total{query.TotalExact, query.TotalEstimated} {
-		p, err := orders.Find(orderTotal.Gte(0)).Page(ctx, query.PageRequest{Total: total})
-		require.NoError(t, err)
-		assert.EqualValues(t, 31, *p.Total)
-	}
-	require.NoError(t, session.AbortTransaction(ctx))
+	assert.EqualValues(t, 30, n)
 }

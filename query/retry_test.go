@@ -156,6 +156,37 @@ func TestNothingIsRepeatedInATransaction(t *testing.T) {
 	_ = session.AbortTransaction(t.Context())
 }
 
+// TestTheDriverRepeatsTransactionsAsAWhole: our errors keep the labels it goes by, also those of a Bulk.
+func TestTheDriverRepeatsTransactionsAsAWhole(t *testing.T) {
+	t.Parallel()
+	orders, _, fail := failing(t, query.Config{})
+	for name, insert := range map[string]func(context.Context) error{
+		"insert": func(ctx context.Context) error { _, err := orders.InsertOne(ctx, Order{ID: "one"}); return err },
+		"bulk": func(ctx context.Context) error {
+			_, err := orders.Bulk().Insert(Order{ID: "two"}, Order{ID: "three"}).Run(ctx)
+			return err
+		},
+	} {
+		session, err := orders.Mongo().Database().Client().StartSession()
+		require.NoError(t, err)
+		fail(1, bson.D{{Key: "errorCode", Value: 112}, {Key: "errorLabels", Value: bson.A{"TransientTransactionError"}}}, "insert")
+		failures := 0
+		_, err = session.WithTransaction(t.Context(), func(ctx context.Context) (any, error) {
+			err := insert(ctx)
+			if err != nil {
+				failures++
+			}
+			return nil, err
+		})
+		require.NoError(t, err, name)
+		assert.Positive(t, failures, name)
+		session.EndSession(t.Context())
+	}
+	n, err := orders.Find(orderID.In("one", "two", "three")).Count(t.Context())
+	require.NoError(t, err)
+	assert.EqualValues(t, 3, n)
+}
+
 // TestDriverRepeatsWritesOfSingleDocumentsOnce: with a transaction number, so
 // that the server does the work once even if only the answer was lost.
 func TestDriverRepeatsWritesOfSingleDocumentsOnce(t *testing.T) {
