@@ -1,7 +1,6 @@
 package mongostore
 
 import (
-	"regexp"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -12,7 +11,7 @@ func TestEveryKindHasALabelOfItsOwn(t *testing.T) {
 	seen := map[string]Kind{}
 	for k := range kindNames() {
 		label := k.Label()
-		require.Regexp(t, regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`), label, "%v", k)
+		require.Regexp(t, `^[a-z]+(_[a-z]+)*$`, label, "%v", k)
 		require.NotEqual(t, "unclassified", label, "%v", k)
 		require.NotContains(t, seen, label)
 		seen[label] = k

@@ -169,6 +169,9 @@ func pick[T any](g *recombiner, from []T) T { return from[g.rng.IntN(len(from))]
 
 func (g *recombiner) now() bool { return g.rng.Float64() < g.chance }
 
+// rarely is now, twice in a row.
+func (g *recombiner) rarely() bool { return g.rng.Float64() < g.chance*g.chance }
+
 // vary copies v and exchanges some of it.
 func (g *recombiner) vary(room string, v any) any {
 	switch v := v.(type) {
@@ -177,7 +180,7 @@ func (g *recombiner) vary(room string, v any) any {
 	case bson.A:
 		var out bson.A
 		for _, x := range v {
-			if g.now() && g.now() {
+			if g.rarely() {
 				continue
 			}
 			out = append(out, g.vary(room, x))
@@ -217,7 +220,7 @@ func (g *recombiner) varyDoc(room string, d bson.D) bson.D {
 			continue
 		}
 		switch {
-		case g.now() && g.now():
+		case g.rarely():
 			continue
 		case strings.HasPrefix(e.Key, "$") && g.now() && len(p.operators) > 0:
 			out = append(out, pick(g, p.operators))
@@ -230,7 +233,7 @@ func (g *recombiner) varyDoc(room string, d bson.D) bson.D {
 		}
 		out = append(out, bson.E{Key: e.Key, Value: g.vary(inside(room, e.Key), e.Value)})
 	}
-	if g.now() && g.now() && len(p.operators) > 0 {
+	if g.rarely() && len(p.operators) > 0 {
 		out = append(out, pick(g, p.operators))
 	}
 	return once(out)

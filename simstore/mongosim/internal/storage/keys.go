@@ -109,8 +109,7 @@ func (spec *indexSpec) expand(doc bson.Raw, k *keys) error {
 		}
 		return nil
 	})
-	var parallel *order.ParallelArrays
-	if errors.As(err, &parallel) {
+	if parallel, ok := errors.AsType[*order.ParallelArrays](err); ok {
 		return mongoerr.New(171, "%s", parallel.Error())
 	}
 	return err

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/annals-es/annals/simstore/mongosim/internal/mql/mqltest"
@@ -22,7 +23,7 @@ func TestExpandRefusesParallelArrays(t *testing.T) {
 	} {
 		err := order.Expand([]string{"a.0", "b"}, mqltest.Short(t, c.doc), func([]bson.RawValue, uint64) error { return nil })
 		if c.err == "" {
-			assert.NoError(t, err, c.doc)
+			require.NoError(t, err, c.doc)
 			continue
 		}
 		assert.EqualError(t, err, c.err, c.doc)

@@ -83,8 +83,7 @@ func (o *Order) appendLeastKey(dst []byte, doc bson.Raw) ([]byte, error) {
 		}
 		return nil
 	})
-	var parallel *ParallelArrays
-	if errors.As(err, &parallel) {
+	if _, ok := errors.AsType[*ParallelArrays](err); ok {
 		err = mongoerr.New(mongoerr.BadValue, "cannot sort with keys that are parallel arrays")
 	}
 	return append(dst, least...), err
