@@ -28,6 +28,7 @@ func handle(store any) any {
 type sight struct {
 	at      int64
 	version eventstore.Version
+	told    bool // by a conflict, which may be the one that is wrong
 }
 
 // checkOwnReads checks that no handle reads less of a stream than it has read,
@@ -40,8 +41,13 @@ func (c *checker) checkOwnReads() {
 		if before == 0 {
 			continue
 		}
-		if known := seen[before-1].version; eventstore.Version(len(r.versions)) < known {
-			c.violate("a read of %q saw %d events, though the same handle of the store had seen version %d before", r.stream, len(r.versions), known)
+		known := seen[before-1]
+		switch {
+		case eventstore.Version(len(r.versions)) >= known.version:
+		case known.told:
+			c.violate("unreal conflict or stale read: a read of %q saw %d events, though a conflict had told the same handle of the store of version %d before", r.stream, len(r.versions), known.version)
+		default:
+			c.violate("stale read: a read of %q saw %d events, though the same handle of the store had seen version %d before", r.stream, len(r.versions), known.version)
 		}
 	}
 }
@@ -50,28 +56,30 @@ func (c *checker) checkOwnReads() {
 // it has seen something.
 func (c *checker) sights() map[viewer][]sight {
 	sights := map[viewer][]sight{}
-	see := func(store any, stream eventstore.StreamID, at int64, v eventstore.Version) {
-		if store != nil && at != 0 {
-			sights[viewer{store, stream}] = append(sights[viewer{store, stream}], sight{at, v})
+	see := func(store any, stream eventstore.StreamID, s sight) {
+		if store != nil && s.at != 0 {
+			sights[viewer{store, stream}] = append(sights[viewer{store, stream}], s)
 		}
 	}
 	for _, r := range c.reads {
-		see(r.store, r.stream, r.end, eventstore.Version(len(r.versions)))
+		see(r.store, r.stream, sight{at: r.end, version: eventstore.Version(len(r.versions))})
 	}
 	for _, a := range c.attempts {
 		if conflict, ok := errors.AsType[*eventstore.ConflictError](a.Err); ok {
-			see(a.store, conflict.Stream, a.End, conflict.Actual)
+			see(a.store, conflict.Stream, sight{at: a.End, version: conflict.Actual, told: true})
 		}
 		if a.Err == nil {
 			for _, s := range a.Result.Streams {
-				see(a.store, s.Stream, a.End, s.Last)
+				see(a.store, s.Stream, sight{at: a.End, version: s.Last})
 			}
 		}
 	}
 	for _, seen := range sights {
 		slices.SortFunc(seen, func(a, b sight) int { return cmp.Compare(a.at, b.at) })
 		for i := 1; i < len(seen); i++ {
-			seen[i].version = max(seen[i].version, seen[i-1].version)
+			if highest := seen[i-1]; highest.version >= seen[i].version {
+				seen[i].version, seen[i].told = highest.version, highest.told && (highest.version > seen[i].version || seen[i].told)
+			}
 		}
 	}
 	return sights
