@@ -243,7 +243,7 @@ func (s *flawedStore) append(req eventstore.AppendRequest) (eventstore.AppendRes
 	if err := s.check(req); err != nil {
 		return eventstore.AppendResult{}, err
 	}
-	if s.count++; s.flaw == unrealConflict && s.count%30 == 0 && req.Streams[0].Expected != eventstore.Any {
+	if s.count++; s.flaw == unrealConflict && s.count%7 == 0 && req.Streams[0].Expected != eventstore.Any {
 		p := req.Streams[0]
 		return eventstore.AppendResult{}, &eventstore.ConflictError{Stream: p.Stream, Expected: p.Expected, Actual: s.info(p.Stream).Head + 50}
 	}
