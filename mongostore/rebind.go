@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 
 	"go.mongodb.org/mongo-driver/v2/mongo"
+
+	"github.com/annals-es/annals/mongostore/internal/handover"
 )
 
 // A binding is what of a store belongs to one client of the driver. A store may
@@ -16,11 +18,7 @@ import (
 type binding struct {
 	client *mongo.Client
 	collections
-
-	mu      sync.Mutex
-	users   int
-	retired bool
-	drained chan struct{} // closed when it is retired and nobody uses it
+	used handover.Use
 }
 
 // bindings are the bindings of a store: the present one, and the one before for
@@ -33,7 +31,7 @@ type bindings struct {
 
 // bind makes the store that works on a client and shares everything else.
 func (s *shared) bind(client *mongo.Client, c collections) *Store {
-	return &Store{shared: s, binding: &binding{client: client, collections: c, drained: make(chan struct{})}}
+	return &Store{shared: s, binding: &binding{client: client, collections: c}}
 }
 
 // Rebind moves the store to another client of the same deployment, as after a
@@ -51,15 +49,12 @@ func (s *Store) Rebind(client *mongo.Client) (drained <-chan struct{}) {
 	defer s.moving.Unlock()
 	old := s.current.Load()
 	if old.client == client {
-		nothing := make(chan struct{})
-		close(nothing)
-		return nothing
+		return handover.Nothing()
 	}
 	s.previous.Store(old)
 	s.current.Store(s.bind(client, collectionsOf(client, s.cfg)))
 	s.follow.restart()
-	old.retire()
-	return old.drained
+	return old.used.Retire()
 }
 
 // enter returns the store as bound to the client of the moment, or of the
@@ -68,53 +63,18 @@ func (s *Store) enter(ctx context.Context) *Store {
 	if inTransaction(ctx) {
 		client := mongo.SessionFromContext(ctx).Client()
 		if before := s.previous.Load(); before != nil && before.client == client {
-			before.use(true)
+			before.used.MustEnter()
 			return before
 		}
 	}
 	for {
-		if on := s.current.Load(); on.use(false) {
+		if on := s.current.Load(); on.used.Enter() {
 			return on
 		}
 	}
 }
 
-// use counts a user. Of a retired binding it does so only if it must.
-func (b *binding) use(must bool) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.retired && !must {
-		return false
-	}
-	b.users++
-	return true
-}
-
-func (b *binding) leave() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.users--
-	b.drain()
-}
-
-func (b *binding) retire() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.retired = true
-	b.drain()
-}
-
-// drain notes that nobody uses a retired binding. mu is held.
-func (b *binding) drain() {
-	if !b.retired || b.users > 0 {
-		return
-	}
-	select {
-	case <-b.drained:
-	default:
-		close(b.drained)
-	}
-}
+func (b *binding) leave() { b.used.Leave() }
 
 // reauthenticated reports whether an operation failed because the server has
 // refused the credentials, and new ones have been got since: it can be made again
@@ -138,9 +98,7 @@ func (s *Store) again(op string) func(error) bool {
 	retried := s.retried(op)
 	return func(err error) bool {
 		retried(err)
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return !s.retired
+		return !s.used.Retired()
 	}
 }
 

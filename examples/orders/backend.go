@@ -4,9 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"log/slog"
-	"os"
 	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,6 +16,7 @@ import (
 	"github.com/annals-es/annals/mongostore/client"
 	"github.com/annals-es/annals/mongostore/metrics"
 	mongomodel "github.com/annals-es/annals/mongostore/readmodel"
+	"github.com/annals-es/annals/projection"
 	"github.com/annals-es/annals/simstore"
 	"github.com/annals-es/annals/simstore/mongosim"
 )
@@ -25,9 +24,25 @@ import (
 // A backend is where the shop keeps everything.
 type backend struct {
 	shop.Stores
-	name   string
-	client *client.Client // nil in memory
-	close  func(context.Context) error
+	name string
+	// Nil in memory.
+	mongodb *mongodb
+	close   func(context.Context) error
+}
+
+// mongodb is what a backend in MongoDB has besides.
+type mongodb struct {
+	client *client.Client
+	store  *mongostore.Store
+	models *readmodel.MongoDB
+}
+
+// environment is how the environment is asked: [os.LookupEnv] in programs.
+type environment func(name string) (string, bool)
+
+func (e environment) get(name string) string {
+	value, _ := e(name)
+	return value
 }
 
 // options are those of a backend in MongoDB.
@@ -39,29 +54,18 @@ type options struct {
 	logger     *slog.Logger
 }
 
-// openBackend opens the store that a flag names: "memory", or "mongodb" for the
-// server of MONGODB_URI, which is a simulated one in this process when the
-// variable is not set.
-func openBackend(ctx context.Context, store string) (*backend, error) {
-	switch store {
-	case "memory":
-		return openMemory(), nil
-	case "mongodb":
-		return openMongoDB(ctx, options{})
-	}
-	return nil, fmt.Errorf("-store is %q; it takes mongodb or memory", store)
-}
-
 func openMemory() *backend {
 	store := simstore.New(simstore.Config{})
 	return &backend{
-		Stores: shop.Stores{Events: store, Snapshots: store.Snapshots(), Checkpoints: store, Backend: store, Models: readmodel.InMemory()},
+		Stores: shop.Stores{Events: store, Snapshots: store.Snapshots(), Backend: store, Models: readmodel.InMemory(store)},
 		name:   "a store in memory",
 		close:  func(context.Context) error { return store.Close() },
 	}
 }
 
-func openMongoDB(ctx context.Context, o options) (b *backend, err error) {
+// openMongoDB opens a backend on the server of MONGODB_URI, which is a simulated
+// one in this process when the variable is not set.
+func openMongoDB(ctx context.Context, env environment, o options) (b *backend, err error) {
 	var undo []func(context.Context) error
 	closeAll := func(ctx context.Context) error {
 		var errs []error
@@ -76,7 +80,7 @@ func openMongoDB(ctx context.Context, o options) (b *backend, err error) {
 		}
 	}()
 
-	cfg, name, stop, err := configure()
+	cfg, name, stop, err := configure(env)
 	if err != nil {
 		return nil, err
 	}
@@ -99,12 +103,11 @@ func openMongoDB(ctx context.Context, o options) (b *backend, err error) {
 	if measured != nil {
 		measured.Watch(c)
 	}
-	database := o.database
-	if database == "" {
-		database = "orders_" + eventstore.NewEventID().String()
-		storeConfig.Database = database
-		undo = append(undo, func(ctx context.Context) error { return c.Mongo().Database(database).Drop(ctx) })
+	if o.database == "" {
+		storeConfig.Database = "orders_" + eventstore.NewEventID().String()
+		undo = append(undo, func(ctx context.Context) error { return c.Mongo().Database(storeConfig.Database).Drop(ctx) })
 	}
+	storeConfig.Reauthenticate = c.Refresh
 	if err := mongostore.Migrate(ctx, c.Mongo(), storeConfig); err != nil {
 		return nil, err
 	}
@@ -113,28 +116,31 @@ func openMongoDB(ctx context.Context, o options) (b *backend, err error) {
 		return nil, err
 	}
 	undo = append(undo, store.Close)
-	processes, err := mongomodel.Open(ctx, c.Mongo(), store, mongomodel.Config{Database: database})
+	projections, err := mongomodel.Open(ctx, c.Mongo(), store, mongomodel.Config{Database: storeConfig.Database})
 	if err != nil {
 		return nil, err
 	}
-	models, err := readmodel.InMongoDB(ctx, c.Mongo().Database(database), cursorKey())
+	// New credentials come with a new client: everything moves over to it.
+	c.OnSwap(store.Rebind)
+	c.OnSwap(projections.Rebind)
+	models, err := readmodel.InMongoDB(ctx, projection.NewControl(store, projections), projections, cursorKey(env))
 	if err != nil {
 		return nil, err
 	}
 	return &backend{
-		Stores: shop.Stores{Events: store, Snapshots: store.Snapshots(), Checkpoints: store.Checkpoints(), Backend: processes, Models: models},
-		name:   name,
-		client: c,
-		close:  closeAll,
+		Stores:  shop.Stores{Events: store, Snapshots: store.Snapshots(), Backend: projections, Models: models},
+		name:    name,
+		mongodb: &mongodb{client: c, store: store, models: models},
+		close:   closeAll,
 	}, nil
 }
 
 // configure returns the configuration of the environment, or that of a simulated
 // server when the environment names none.
-func configure() (cfg client.Config, name string, stop func(context.Context) error, err error) {
+func configure(env environment) (cfg client.Config, name string, stop func(context.Context) error, err error) {
 	stop = func(context.Context) error { return nil }
-	if os.Getenv("MONGODB_URI") != "" {
-		cfg, err = client.FromEnv(os.LookupEnv)
+	if env.get("MONGODB_URI") != "" {
+		cfg, err = client.FromEnv(env)
 		return cfg, "the MongoDB server of MONGODB_URI", stop, errors.Join(err, cfg.ForEvents())
 	}
 	server, err := mongosim.New(mongosim.Config{})
@@ -148,8 +154,8 @@ func configure() (cfg client.Config, name string, stop func(context.Context) err
 
 // cursorKey returns the key that signs the cursors of pages: that of ORDERS_KEY,
 // which all processes of one service share, or a random one.
-func cursorKey() []byte {
-	if key := os.Getenv("ORDERS_KEY"); key != "" {
+func cursorKey(env environment) []byte {
+	if key := env.get("ORDERS_KEY"); key != "" {
 		return []byte(key)
 	}
 	key := make([]byte, 32)

@@ -5,12 +5,20 @@
 //
 // walks through it and explains what happens, on a simulated MongoDB server in
 // the same process. With MONGODB_URI set it runs on that server, in a database of
-// its own that is dropped at the end; with -store=memory on the store in memory.
-// The domain code is the same, and so is the output.
+// its own that is dropped at the end unless -database names one to keep; with
+// -store=memory on the store in memory. The domain code is the same, and so is the
+// output.
 //
 //	go run ./examples/orders serve -listen 127.0.0.1:8080
 //
 // serves the shop over HTTP: a page to look at, a JSON API, health and metrics.
+// It also keeps the read models up to date and runs the fulfilment process. With
+// -workers=false that is left to other processes, as many as one likes:
+//
+//	go run ./examples/orders worker -listen 127.0.0.1:8081
+//
+// They share the work by leases, and what one leaves the others take over. All of
+// them need the server of MONGODB_URI, then.
 package main
 
 import (
@@ -30,29 +38,54 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
+	if err := run(ctx, os.Args[1:], os.LookupEnv, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "orders:", err)
 		stop()
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, args []string, w io.Writer) error {
-	if len(args) > 0 && args[0] == "serve" {
-		return serve(ctx, args[1:], w)
+func run(ctx context.Context, args []string, env environment, w io.Writer) error {
+	command := "tour"
+	if len(args) > 0 && args[0] != "" && args[0][0] != '-' {
+		command, args = args[0], args[1:]
 	}
+	switch command {
+	case "tour":
+		return takeTour(ctx, args, env, w)
+	case "serve":
+		return serve(ctx, args, env, w)
+	case "worker":
+		return work(ctx, args, env, w)
+	}
+	return fmt.Errorf("there is no command %q; there are serve and worker, and the tour without a command", command)
+}
+
+func takeTour(ctx context.Context, args []string, env environment, w io.Writer) error {
 	flags := flag.NewFlagSet("orders", flag.ContinueOnError)
 	store := flags.String("store", "mongodb", "where to keep everything: mongodb (simulated unless MONGODB_URI is set) or memory")
+	database := flags.String("database", "", "database to leave the orders in; one that is dropped when empty")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	b, err := openBackend(ctx, *store)
+	var b *backend
+	var err error
+	switch *store {
+	case "memory":
+		b = openMemory()
+	case "mongodb":
+		b, err = openMongoDB(ctx, env, options{database: *database})
+	default:
+		err = fmt.Errorf("-store is %q; it takes mongodb or memory", *store)
+	}
 	if err != nil {
 		return err
 	}
-	err = walkThrough(ctx, b, w)
+	if err = isEmpty(ctx, b); err == nil {
+		err = walkThrough(ctx, b, w)
+	}
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	if closed := b.close(closing); err == nil {
@@ -72,12 +105,12 @@ func walkThrough(ctx context.Context, b *backend, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	projections := make(chan error, 1)
-	go func() { projections <- s.Run(ctx) }()
+	working := make(chan error, 1)
+	go func() { working <- s.Work(ctx) }()
 	t := tour{Shop: s, events: events, w: w}
 	err = t.walk(ctx)
 	cancel()
-	if failed := <-projections; failed != nil {
+	if failed := <-working; failed != nil {
 		return failed
 	}
 	return err

@@ -27,7 +27,7 @@ func TestTour(t *testing.T) {
 		t.Run(store, func(t *testing.T) {
 			t.Parallel()
 			var out bytes.Buffer
-			if err := run(t.Context(), []string{"-store=" + store}, &out); err != nil {
+			if err := run(t.Context(), []string{"-store=" + store}, os.LookupEnv, &out); err != nil {
 				t.Fatalf("%v\n%s", err, out.String())
 			}
 			if *update {
@@ -48,7 +48,7 @@ func TestTour(t *testing.T) {
 
 func TestUnknownStore(t *testing.T) {
 	t.Parallel()
-	if err := run(t.Context(), []string{"-store=floppy"}, io.Discard); err == nil || !strings.Contains(err.Error(), "mongodb or memory") {
+	if err := run(t.Context(), []string{"-store=floppy"}, os.LookupEnv, io.Discard); err == nil || !strings.Contains(err.Error(), "mongodb or memory") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -14,28 +14,62 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/annals-es/annals/examples/orders/api"
-	"github.com/annals-es/annals/examples/orders/readmodel"
 	"github.com/annals-es/annals/examples/orders/shop"
-	"github.com/annals-es/annals/mongostore/client"
 )
+
+// A role is what a process does in the service.
+type role struct {
+	listen   string
+	database string
+	// front serves the shop to its customers, workers keeps the read models and
+	// runs the fulfilment process.
+	front, workers bool
+	// demo fills an empty shop with the orders of the tour.
+	demo bool
+}
+
+// flags returns the flags that all roles have.
+func (r *role) flags(name string) *flag.FlagSet {
+	flags := flag.NewFlagSet(name, flag.ContinueOnError)
+	flags.StringVar(&r.listen, "listen", "127.0.0.1:8080", "address to serve on")
+	flags.StringVar(&r.database, "database", "annals_orders", "database of the shop")
+	return flags
+}
 
 // serve serves the shop over HTTP until ctx ends, and writes its address to w
 // when it is ready.
-func serve(ctx context.Context, args []string, w io.Writer) error {
-	flags := flag.NewFlagSet("orders serve", flag.ContinueOnError)
-	listen := flags.String("listen", "127.0.0.1:8080", "address to serve on")
-	database := flags.String("database", "annals_orders", "database of the shop")
-	demo := flags.Bool("demo", os.Getenv("MONGODB_URI") == "", "fill an empty shop with the orders of the tour")
+func serve(ctx context.Context, args []string, env environment, w io.Writer) error {
+	r := role{front: true}
+	flags := r.flags("orders serve")
+	flags.BoolVar(&r.workers, "workers", true, "keep the read models and run the fulfilment process; false leaves that to orders worker")
+	flags.BoolVar(&r.demo, "demo", env.get("MONGODB_URI") == "", "fill an empty shop with the orders of the tour, before other processes work on it")
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	return r.play(ctx, env, w)
+}
+
+// work takes part in the work behind the shop until ctx ends, and serves nothing
+// but health and metrics.
+func work(ctx context.Context, args []string, env environment, w io.Writer) error {
+	r := role{workers: true}
+	if err := r.flags("orders worker").Parse(args); err != nil {
+		return err
+	}
+	return r.play(ctx, env, w)
+}
+
+// play does what a process of a role does until ctx ends.
+func (r *role) play(ctx context.Context, env environment, w io.Writer) error {
+	if env.get("MONGODB_URI") == "" && !(r.front && r.workers) {
+		return errors.New("MONGODB_URI is not set: a simulated server is in one process, which has to do all of the work")
 	}
 	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	b, err := openMongoDB(ctx, options{database: *database, registerer: registry, logger: logger})
+	b, err := openMongoDB(ctx, env, options{database: r.database, registerer: registry, logger: logger})
 	if err != nil {
 		return err
 	}
@@ -46,7 +80,7 @@ func serve(ctx context.Context, args []string, w io.Writer) error {
 			logger.ErrorContext(ctx, "not closed cleanly", "error", err)
 		}
 	}()
-	if *demo {
+	if r.demo {
 		if err := fill(ctx, b); err != nil {
 			return err
 		}
@@ -55,47 +89,54 @@ func serve(ctx context.Context, args []string, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", *listen)
+	l, err := net.Listen("tcp", r.listen)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(w, "http://%s/ on %s\n", l.Addr(), b.name)
-	return serveOn(ctx, l, handler(b, s, registry, logger), s, logger)
+	mux := operations(r, b, s, registry, logger)
+	if r.front {
+		mux.Handle("/", api.New(s, b.mongodb.models, b.mongodb.client, logger))
+	}
+	working := func(ctx context.Context) error { <-ctx.Done(); return nil }
+	if r.workers {
+		working = s.Work
+	}
+	return serveOn(ctx, l, mux, working, logger)
 }
+
+// isEmpty returns an error if the shop has events.
+func isEmpty(ctx context.Context, b *backend) error {
+	head, err := b.Events.Head(ctx)
+	if err == nil && head > 0 {
+		err = errNotEmpty
+	}
+	return err
+}
+
+var errNotEmpty = errors.New("the shop has been used; the tour starts with an empty one")
 
 // fill takes the tour in silence if the shop has no events.
 func fill(ctx context.Context, b *backend) error {
-	head, err := b.Events.Head(ctx)
-	if err != nil || head > 0 {
+	err := isEmpty(ctx, b)
+	if errors.Is(err, errNotEmpty) {
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	return walkThrough(ctx, b, io.Discard)
 }
 
-func handler(b *backend, s *shop.Shop, registry *prometheus.Registry, logger *slog.Logger) http.Handler {
-	health := client.NewHealthHandler(b.client, client.HealthConfig{})
-	checks := []client.Check{client.Reachable(health)}
-	for name, lag := range s.Lags() {
-		checks = append(checks, client.LagBelow(name, 10_000, lag))
-	}
-	mux := http.NewServeMux()
-	mux.Handle("/health/mongodb", health)
-	mux.Handle("/live", client.Live())
-	mux.Handle("/ready", client.Ready(checks...))
-	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	mux.Handle("/", api.New(s, b.Models.(*readmodel.MongoDB), logger))
-	return mux
-}
-
-// serveOn serves until ctx ends or the projections fail. Requests under way are
-// finished.
-func serveOn(ctx context.Context, l net.Listener, h http.Handler, s *shop.Shop, logger *slog.Logger) error {
+// serveOn serves, and works beside it, until ctx ends or one of the two fails.
+// Requests under way are finished, and the work is handed over to others.
+func serveOn(ctx context.Context, l net.Listener, h http.Handler, work func(context.Context) error, logger *slog.Logger) error {
 	server := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	projections := make(chan error, 1)
+	working := make(chan error, 1)
 	go func() {
-		projections <- s.Run(ctx)
+		working <- work(ctx)
 		cancel()
 	}()
 	serving := make(chan error, 1)
@@ -111,5 +152,5 @@ func serveOn(ctx context.Context, l net.Listener, h http.Handler, s *shop.Shop, 
 	if served := <-serving; !errors.Is(served, http.ErrServerClosed) {
 		err = errors.Join(err, served)
 	}
-	return errors.Join(err, <-projections)
+	return errors.Join(err, <-working)
 }

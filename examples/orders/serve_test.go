@@ -27,7 +27,7 @@ func start(t *testing.T) string {
 	database := "orders_test_" + eventstore.NewEventID().String()
 	t.Cleanup(func() { drop(t, database) })
 	go func() {
-		err := run(ctx, []string{"serve", "-listen", "127.0.0.1:0", "-demo=true", "-database", database}, w)
+		err := run(ctx, []string{"serve", "-listen", "127.0.0.1:0", "-demo=true", "-database", database}, os.LookupEnv, w)
 		_ = w.CloseWithError(err)
 		done <- err
 	}()

@@ -6,10 +6,6 @@ import (
 	"sync/atomic"
 
 	"go.mongodb.org/mongo-driver/v2/mongo"
-	"go.mongodb.org/mongo-driver/v2/mongo/options"
-	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
-	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
-	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
 
 	"github.com/annals-es/annals/eventstore"
 	"github.com/annals-es/annals/mongostore"
@@ -23,7 +19,7 @@ type Backend struct {
 
 	store *mongostore.Store
 	cfg   Config
-	on    atomic.Pointer[binding]
+	bindings
 
 	// observed is the latest operation time of any reply. Reads ask for a state
 	// no older: after an election, what a commit builds on includes what the
@@ -37,15 +33,6 @@ type Backend struct {
 }
 
 var _ projection.Backend = (*Backend)(nil)
-
-// binding is what of a backend belongs to one client of the driver.
-type binding struct {
-	client      *mongo.Client
-	db          *mongo.Database
-	checkpoints *mongo.Collection
-	letters     *mongo.Collection
-	rows        *mongo.Collection
-}
 
 // Open returns a backend on a connected client, which remains the caller's. It
 // makes the collections that are missing; those of models are made when they are
@@ -62,8 +49,8 @@ func Open(ctx context.Context, client *mongo.Client, store *mongostore.Store, cf
 		return nil, &eventstore.InvalidError{What: "readmodel.Open", Reason: "needs a client and an event store, for its leases"}
 	}
 	b := &Backend{LeaseStore: store.Leases(), store: store, cfg: cfg}
-	b.Rebind(client)
-	on := b.on.Load()
+	on := b.bind(client)
+	b.on.Store(on)
 	for _, c := range []*mongo.Collection{on.checkpoints, on.letters, on.rows} {
 		if err := b.make(ctx, c.Name()); err != nil {
 			return nil, err
@@ -72,29 +59,12 @@ func Open(ctx context.Context, client *mongo.Client, store *mongostore.Store, cf
 	return b, nil
 }
 
-// Rebind moves the backend to another client of the same deployment, as after a
-// change of credentials. What is under way ends on the old one.
-func (b *Backend) Rebind(client *mongo.Client) {
-	db := client.Database(b.cfg.Database, options.Database().
-		SetReadConcern(readconcern.Majority()).
-		SetWriteConcern(writeconcern.Majority()).
-		SetReadPreference(readpref.Primary()))
-	named := func(name string) *mongo.Collection { return db.Collection(b.cfg.Prefix + name) }
-	b.on.Store(&binding{
-		client:      client,
-		db:          db,
-		checkpoints: named("checkpoints"),
-		letters:     named(lettersName),
-		rows:        named("projection_rows"),
-	})
-}
-
 // make makes a collection unless it is known to exist.
 func (b *Backend) make(ctx context.Context, name string) error {
 	if _, ok := b.made.Load(name); ok {
 		return nil
 	}
-	err := b.on.Load().db.CreateCollection(ctx, name)
+	err := b.boundTo(ctx).db.CreateCollection(ctx, name)
 	if err != nil && !hasCode(err, codeNamespaceExists) && !isUnconfirmed(err) {
 		return b.failed(ctx, "create collection "+name, err)
 	}

@@ -14,8 +14,12 @@ func (b *Backend) begin(ctx context.Context) (_ context.Context, on *binding, do
 	if err := ctx.Err(); err != nil {
 		return nil, nil, nil, err
 	}
-	on = b.on.Load()
-	bounded, cancel := context.WithTimeout(ctx, b.cfg.Timeout)
+	on = b.enter(ctx)
+	bounded, stop := context.WithTimeout(ctx, b.cfg.Timeout)
+	cancel := func() {
+		stop()
+		on.used.Leave()
+	}
 	if inTransaction(ctx) {
 		return bounded, on, cancel, nil
 	}

@@ -12,11 +12,14 @@ import (
 	"net/http"
 	"time"
 
+	"go.mongodb.org/mongo-driver/v2/mongo"
+
 	"github.com/annals-es/annals/aggregate"
 	"github.com/annals-es/annals/eventstore"
 	"github.com/annals-es/annals/examples/orders/order"
 	"github.com/annals-es/annals/examples/orders/readmodel"
 	"github.com/annals-es/annals/examples/orders/shop"
+	"github.com/annals-es/annals/mongostore/client"
 )
 
 // TokenHeader carries the token of the append that a command made. Sent with a
@@ -36,16 +39,17 @@ const (
 //go:embed page.html
 var page []byte
 
-// New returns the handler of a shop whose read models are in MongoDB.
-func New(s *shop.Shop, models *readmodel.MongoDB, logger *slog.Logger) http.Handler {
-	a := &api{shop: s, models: models, logger: logger, now: time.Now}
+// New returns the handler of a shop whose read models are in MongoDB, where
+// questions are asked through a client.
+func New(s *shop.Shop, models *readmodel.MongoDB, c *client.Client, logger *slog.Logger) http.Handler {
+	a := &api{shop: s, models: models, client: c, logger: logger, now: time.Now}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", a.page)
-	mux.HandleFunc("GET /orders", a.answer(a.listOrders))
-	mux.HandleFunc("GET /orders/facets", a.answer(a.facets))
-	mux.HandleFunc("GET /orders/{id}", a.answer(a.getOrder))
-	mux.HandleFunc("GET /revenue", a.answer(a.revenue))
-	mux.HandleFunc("GET /stock", a.answer(a.stock))
+	mux.HandleFunc("GET /orders", a.answer(a.ask(a.listOrders)))
+	mux.HandleFunc("GET /orders/facets", a.answer(a.ask(a.facets)))
+	mux.HandleFunc("GET /orders/{id}", a.answer(a.ask(a.getOrder)))
+	mux.HandleFunc("GET /revenue", a.answer(a.ask(a.revenue)))
+	mux.HandleFunc("GET /stock", a.answer(a.ask(a.stock)))
 	mux.HandleFunc("POST /orders", a.answer(a.place))
 	mux.HandleFunc("POST /orders/{id}/{command}", a.answer(a.command))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -57,6 +61,7 @@ func New(s *shop.Shop, models *readmodel.MongoDB, logger *slog.Logger) http.Hand
 type api struct {
 	shop   *shop.Shop
 	models *readmodel.MongoDB
+	client *client.Client
 	logger *slog.Logger
 	now    func() time.Time
 }
@@ -112,6 +117,18 @@ func (a *api) waitForToken(r *http.Request) error {
 		return err
 	}
 	return a.shop.WaitUntil(ctx, position)
+}
+
+// ask has a question asked while the client has room for it, and once more when
+// its credentials have just been replaced.
+func (a *api) ask(fn func(*http.Request) (reply, error)) func(*http.Request) (reply, error) {
+	return func(r *http.Request) (rep reply, err error) {
+		err = a.client.Use(r.Context(), func(ctx context.Context, _ *mongo.Client) error {
+			rep, err = fn(r.WithContext(ctx))
+			return err
+		})
+		return rep, err
+	}
 }
 
 func (a *api) listOrders(r *http.Request) (reply, error) {

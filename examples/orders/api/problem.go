@@ -8,6 +8,8 @@ import (
 
 	"github.com/annals-es/annals/eventstore"
 	"github.com/annals-es/annals/examples/orders/order"
+	"github.com/annals-es/annals/mongostore/client"
+	"github.com/annals-es/annals/projection"
 	"github.com/annals-es/annals/query"
 	"github.com/annals-es/annals/query/urlfilter"
 )
@@ -76,6 +78,10 @@ func (a *api) explain(err error) problem {
 		return problem{Status: http.StatusConflict, Detail: "the order was changed by others at the same time; try again"}
 	case errors.Is(err, context.DeadlineExceeded):
 		return problem{Status: http.StatusGatewayTimeout, Detail: "the answer is not there yet; try again"}
+	case errors.Is(err, projection.ErrNotBuilt):
+		return problem{Status: http.StatusServiceUnavailable, Detail: "what you ask for is being prepared; try again"}
+	case errors.Is(err, client.ErrPoolExhausted):
+		return problem{Status: http.StatusServiceUnavailable, Detail: "too much is being asked at the same time; try again"}
 	case errors.Is(err, eventstore.ErrUnavailable), errors.Is(err, eventstore.ErrOutcomeUnknown):
 		return problem{Status: http.StatusServiceUnavailable, Detail: "the store cannot be reached; try again with the same " + IdempotencyHeader}
 	}

@@ -7,20 +7,18 @@ import (
 
 // An Article is the stock of an article.
 type Article struct {
-	SKU      string             `json:"sku" bson:"_id"`
-	Free     int                `json:"free" bson:"free"`
-	Reserved int                `json:"reserved" bson:"reserved"`
-	Sold     int                `json:"sold" bson:"sold"`
-	Version  eventstore.Version `json:"version" bson:"version"`
+	// SKU is the document's key, which is kept beside the document.
+	SKU      string `json:"sku" bson:"_id,omitempty"`
+	Free     int    `json:"free" bson:"free"`
+	Reserved int    `json:"reserved" bson:"reserved"`
+	Sold     int    `json:"sold" bson:"sold"`
+	// Version is that of the last event applied.
+	Version eventstore.Version `json:"version" bson:"version"`
 }
 
-// Apply returns the document after an event. Events that it has seen change
-// nothing, so they may come again.
+// Apply returns the document after an event.
 func (a Article) Apply(event stock.Event, e eventstore.Event) Article {
-	if e.Version <= a.Version {
-		return a
-	}
-	a.SKU, a.Version = e.Stream.Key(), e.Version
+	a.Version = e.Version
 	switch p := event.(type) {
 	case stock.Received:
 		a.Free += p.Quantity

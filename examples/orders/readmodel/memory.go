@@ -1,51 +1,35 @@
 package readmodel
 
 import (
-	"cmp"
 	"context"
 	"maps"
 	"slices"
-	"sync"
 
+	"github.com/annals-es/annals/eventstore"
 	"github.com/annals-es/annals/examples/orders/order"
+	"github.com/annals-es/annals/projection"
 )
 
-// memory keeps the read models in maps.
+// InMemory answers from the documents of a backend that has no queries, such as
+// simstore's: it reads all of them each time.
+func InMemory(backend projection.Backend) Models {
+	return &memory{docs: backend, resolver: projection.NewResolver(backend, 0), codec: eventstore.NewBSONCodec()}
+}
+
 type memory struct {
-	mu       sync.RWMutex
-	orders   map[string]Order
-	articles map[string]Article
+	docs     projection.DocumentStore
+	resolver *projection.Resolver
+	codec    eventstore.Codec
 }
 
-// InMemory returns empty read models in memory.
-func InMemory() Models {
-	return &memory{orders: map[string]Order{}, articles: map[string]Article{}}
+func (m *memory) Orders(ctx context.Context) ([]Order, error) {
+	orders, err := scan(ctx, m, Orders(), func(o *Order, key string) { o.ID = key })
+	slices.SortFunc(orders, byCustomer)
+	return orders, err
 }
 
-func (m *memory) updateOrder(_ context.Context, id string, apply func(Order) Order) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.orders[id] = apply(m.orders[id])
-	return nil
-}
-
-func (m *memory) updateArticle(_ context.Context, sku string, apply func(Article) Article) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.articles[sku] = apply(m.articles[sku])
-	return nil
-}
-
-func (m *memory) Orders(context.Context) ([]Order, error) {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	return slices.SortedFunc(maps.Values(m.orders), byCustomer), nil
-}
-
-func (m *memory) Articles(context.Context) ([]Article, error) {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	return slices.SortedFunc(maps.Values(m.articles), func(a, b Article) int { return cmp.Compare(a.SKU, b.SKU) }), nil
+func (m *memory) Articles(ctx context.Context) ([]Article, error) {
+	return scan(ctx, m, Stock(), func(a *Article, key string) { a.SKU = key })
 }
 
 func (m *memory) Revenue(ctx context.Context) ([]Revenue, error) {
@@ -63,4 +47,24 @@ func (m *memory) Revenue(ctx context.Context) ([]Revenue, error) {
 	revenue := slices.Collect(maps.Values(sums))
 	sortRevenue(revenue)
 	return revenue, err
+}
+
+// scan returns all documents of a read model's current version by their keys.
+func scan[D any](ctx context.Context, m *memory, f projection.Fold[D], withKey func(*D, string)) ([]D, error) {
+	model, _, err := m.resolver.Model(ctx, f.Name)
+	if err != nil {
+		return nil, err
+	}
+	found, err := m.docs.ScanDocuments(ctx, model, "", "", 0)
+	if err != nil {
+		return nil, err
+	}
+	docs := make([]D, len(found))
+	for i, doc := range found {
+		if err := m.codec.Unmarshal(doc.Data, &docs[i]); err != nil {
+			return nil, err
+		}
+		withKey(&docs[i], doc.Key)
+	}
+	return docs, nil
 }

@@ -11,7 +11,49 @@ import (
 	"github.com/annals-es/annals/projection"
 )
 
-// Models are the read models. They are safe for concurrent use.
+// Orders is the read model of orders, one document for each. Raise its Version
+// when [Order.Apply] changes: the new one is built beside the old one.
+func Orders() projection.Fold[Order] {
+	return projection.Fold[Order]{
+		Name: "orders",
+		Handlers: []projection.FoldHandler[Order]{
+			onOrder[order.Placed](),
+			onOrder[order.ItemAdded](),
+			onOrder[order.ItemRemoved](),
+			onOrder[order.Paid](),
+			onOrder[order.StockReserved](),
+			onOrder[order.Shipped](),
+			onOrder[order.Cancelled](),
+		},
+	}
+}
+
+// Stock is the read model of the stock, one document for each article.
+func Stock() projection.Fold[Article] {
+	return projection.Fold[Article]{
+		Name: "stock",
+		Handlers: []projection.FoldHandler[Article]{
+			onArticle[stock.Received](),
+			onArticle[stock.Reserved](),
+			onArticle[stock.Released](),
+			onArticle[stock.Dispatched](),
+		},
+	}
+}
+
+// onOrder folds events of one type into the order whose stream they are in: that
+// is what leaving the key out stands for.
+func onOrder[E order.Event]() projection.FoldHandler[Order] {
+	return projection.FoldOn(nil, func(o Order, event E, e eventstore.Event) Order { return o.Apply(event, e) })
+}
+
+func onArticle[E stock.Event]() projection.FoldHandler[Article] {
+	return projection.FoldOn(nil, func(a Article, event E, e eventstore.Event) Article { return a.Apply(event, e) })
+}
+
+// Models answers questions about the read models. It is safe for concurrent use.
+// Errors match [projection.ErrNotBuilt] until they have been built for the first
+// time.
 type Models interface {
 	// Orders returns all orders by customer, and a customer's by their ids.
 	Orders(ctx context.Context) ([]Order, error)
@@ -20,9 +62,6 @@ type Models interface {
 	// Revenue returns the revenue by day and region. Orders count on the day
 	// that they were paid, cancelled ones not at all.
 	Revenue(ctx context.Context) ([]Revenue, error)
-
-	updateOrder(ctx context.Context, id string, apply func(Order) Order) error
-	updateArticle(ctx context.Context, sku string, apply func(Article) Article) error
 }
 
 // Revenue is what a region paid on a day.
@@ -31,37 +70,6 @@ type Revenue struct {
 	Region string      `json:"region" bson:"region"`
 	Orders int         `json:"orders" bson:"orders"`
 	Amount order.Money `json:"amount" bson:"amount"`
-}
-
-// Projections returns what keeps models up to date.
-func Projections(m Models) []projection.Projection {
-	return []projection.Projection{
-		{
-			Name: "orders",
-			Handlers: []projection.Handler{
-				onOrder[order.Placed](m), onOrder[order.ItemAdded](m), onOrder[order.ItemRemoved](m), onOrder[order.Paid](m),
-				onOrder[order.StockReserved](m), onOrder[order.Shipped](m), onOrder[order.Cancelled](m),
-			},
-		},
-		{
-			Name: "stock",
-			Handlers: []projection.Handler{
-				onStock[stock.Received](m), onStock[stock.Reserved](m), onStock[stock.Released](m), onStock[stock.Dispatched](m),
-			},
-		},
-	}
-}
-
-func onOrder[E order.Event](m Models) projection.Handler {
-	return projection.On(func(ctx context.Context, payload E, e eventstore.Event) error {
-		return m.updateOrder(ctx, e.Stream.Key(), func(o Order) Order { return o.Apply(payload, e) })
-	})
-}
-
-func onStock[E stock.Event](m Models) projection.Handler {
-	return projection.On(func(ctx context.Context, payload E, e eventstore.Event) error {
-		return m.updateArticle(ctx, e.Stream.Key(), func(a Article) Article { return a.Apply(payload, e) })
-	})
 }
 
 func byCustomer(a, b Order) int {

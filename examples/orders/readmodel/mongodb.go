@@ -2,7 +2,6 @@ package readmodel
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/url"
 	"time"
@@ -11,8 +10,9 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
-	"github.com/annals-es/annals/eventstore"
 	"github.com/annals-es/annals/examples/orders/order"
+	"github.com/annals-es/annals/mongostore/readmodel"
+	"github.com/annals-es/annals/projection"
 	"github.com/annals-es/annals/query"
 	"github.com/annals-es/annals/query/acc"
 	"github.com/annals-es/annals/query/expr"
@@ -40,23 +40,21 @@ func fieldsOfOrder() orderFields {
 	}
 }
 
-// MongoDB keeps the read models in two collections and answers questions about
-// them.
+// MongoDB answers questions about read models in MongoDB by queries.
 type MongoDB struct {
-	fields   orderFields
-	orders   *mongo.Collection
-	articles *mongo.Collection
-	spec     *urlfilter.Spec
-	cursors  *query.Cursors
+	fields  orderFields
+	models  *readmodel.Collections
+	spec    *urlfilter.Spec
+	cursors *query.Cursors
 }
 
 var _ Models = (*MongoDB)(nil)
 
-// InMongoDB returns read models in a database, whose indexes it makes. The key
-// signs the cursors of pages, see [query.CursorsConfig].
-func InMongoDB(ctx context.Context, db *mongo.Database, key []byte) (*MongoDB, error) {
+// InMongoDB returns what asks the read models of a backend, whose indexes it
+// makes. The key signs the cursors of pages, see [query.CursorsConfig].
+func InMongoDB(ctx context.Context, control *projection.Control, backend *readmodel.Backend, key []byte) (*MongoDB, error) {
 	f := fieldsOfOrder()
-	m := &MongoDB{fields: f, orders: db.Collection("view_orders"), articles: db.Collection("view_articles")}
+	m := &MongoDB{fields: f, models: backend.Collections(0)}
 	var err error
 	if m.cursors, err = query.NewCursors(query.CursorsConfig{Key: key}); err != nil {
 		return nil, err
@@ -75,47 +73,85 @@ func InMongoDB(ctx context.Context, db *mongo.Database, key []byte) (*MongoDB, e
 	if err != nil {
 		return nil, err
 	}
-	_, err = m.orders.Indexes().CreateMany(ctx, []mongo.IndexModel{
-		{Keys: bson.D{{Key: f.placedAt.Path(), Value: -1}, {Key: "_id", Value: -1}}},
-		{Keys: bson.D{{Key: f.customer.Path(), Value: 1}, {Key: "_id", Value: 1}}},
-		{Keys: bson.D{{Key: f.paidAt.Path(), Value: 1}}, Options: options.Index().SetSparse(true)},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("make indexes of read models: %w", err)
-	}
-	return m, nil
+	return m, m.makeIndexes(ctx, control, backend)
 }
 
-func (m *MongoDB) find() query.Find[Order] { return query.From[Order](m.orders).Find() }
+// makeIndexes makes the indexes of this program's version of the read model of
+// orders: before it is built, so that they are there when readers are.
+func (m *MongoDB) makeIndexes(ctx context.Context, control *projection.Control, backend *readmodel.Backend) error {
+	f, name, version := m.fields, Orders().Name, max(1, Orders().Version)
+	model := projection.ModelName(name, version, 0)
+	status, err := control.Status(ctx, name)
+	if known := status.Version(version); err == nil && known.Model != "" {
+		model = known.Model
+	}
+	orders, err := backend.Model(model)
+	if err == nil {
+		_, err = orders.Indexes().CreateMany(ctx, []mongo.IndexModel{
+			{Keys: bson.D{{Key: f.placedAt.Path(), Value: -1}, {Key: "_id", Value: -1}}},
+			{Keys: bson.D{{Key: f.customer.Path(), Value: 1}, {Key: "_id", Value: 1}}},
+			{Keys: bson.D{{Key: f.paidAt.Path(), Value: 1}}, Options: options.Index().SetSparse(true)},
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("make indexes of read models: %w", err)
+	}
+	return nil
+}
+
+// orders returns the collection of the current version of the read model.
+func (m *MongoDB) orders(ctx context.Context) (*query.Collection[Order], error) {
+	coll, err := m.models.Collection(ctx, Orders().Name)
+	if err != nil {
+		return nil, err
+	}
+	return query.From[Order](coll), nil
+}
 
 // Orders implements [Models].
 func (m *MongoDB) Orders(ctx context.Context) ([]Order, error) {
-	return m.find().Sort(m.fields.customer.Asc(), m.fields.id.Asc()).All(ctx)
+	orders, err := m.orders(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return orders.Find().Sort(m.fields.customer.Asc(), m.fields.id.Asc()).All(ctx)
 }
 
 // Order returns an order, or an error that matches [query.ErrNotFound].
 func (m *MongoDB) Order(ctx context.Context, key string) (Order, error) {
-	return m.find().Filter(m.fields.id.Eq(key)).One(ctx)
+	orders, err := m.orders(ctx)
+	if err != nil {
+		return Order{}, err
+	}
+	return orders.Find().Filter(m.fields.id.Eq(key)).One(ctx)
 }
 
 // Page returns the page of orders that a query string asks for. An error for the
 // asker is a [*urlfilter.Error] or matches [query.ErrCursor].
-func (m *MongoDB) Page(ctx context.Context, values url.Values) (query.KeysetPage[Order], error) {
+func (m *MongoDB) Page(ctx context.Context, values url.Values) (page query.KeysetPage[Order], err error) {
 	r, err := m.spec.Parse(values)
 	if err != nil {
-		return query.KeysetPage[Order]{}, err
+		return page, err
 	}
-	return m.find().Filter(r.Filter).Sort(r.Sort...).Keyset(ctx, query.Keyset{Cursors: m.cursors, Cursor: r.Cursor, Size: r.Limit})
+	orders, err := m.orders(ctx)
+	if err != nil {
+		return page, err
+	}
+	return orders.Find().Filter(r.Filter).Sort(r.Sort...).Keyset(ctx, query.Keyset{Cursors: m.cursors, Cursor: r.Cursor, Size: r.Limit})
 }
 
 // Facets returns the first orders that a query string asks for, with their total
 // and how many there are of each status and region.
-func (m *MongoDB) Facets(ctx context.Context, values url.Values) (query.SearchPage[Order], error) {
+func (m *MongoDB) Facets(ctx context.Context, values url.Values) (page query.SearchPage[Order], err error) {
 	r, err := m.spec.Parse(values)
 	if err != nil {
-		return query.SearchPage[Order]{}, err
+		return page, err
 	}
-	return m.find().Filter(r.Filter).Sort(append(r.Sort, m.fields.id.Asc())...).Search(ctx, query.SearchRequest{
+	orders, err := m.orders(ctx)
+	if err != nil {
+		return page, err
+	}
+	return orders.Find().Filter(r.Filter).Sort(append(r.Sort, m.fields.id.Asc())...).Search(ctx, query.SearchRequest{
 		Page:     r.Page,
 		PageSize: r.Limit,
 		Facets: []query.Facet{
@@ -127,11 +163,19 @@ func (m *MongoDB) Facets(ctx context.Context, values url.Values) (query.SearchPa
 
 // Articles implements [Models].
 func (m *MongoDB) Articles(ctx context.Context) ([]Article, error) {
-	return query.From[Article](m.articles).Find().Sort(query.Asc("_id")).All(ctx)
+	articles, err := m.models.Collection(ctx, Stock().Name)
+	if err != nil {
+		return nil, err
+	}
+	return query.From[Article](articles).Find().Sort(query.Asc("_id")).All(ctx)
 }
 
 // Revenue implements [Models], by aggregation on the server.
 func (m *MongoDB) Revenue(ctx context.Context) ([]Revenue, error) {
+	orders, err := m.orders(ctx)
+	if err != nil {
+		return nil, err
+	}
 	f := m.fields
 	p := query.Match(f.paidAt.Exists(), f.status.Ne(order.CalledOff)).
 		Group(
@@ -141,32 +185,5 @@ func (m *MongoDB) Revenue(ctx context.Context) ([]Revenue, error) {
 		).
 		Set(expr.As("day", expr.Field("_id.day")), expr.As("region", expr.Field("_id.region"))).
 		Sort(query.Asc("day"), query.Asc("region"))
-	return query.Aggregate[Revenue](query.From[Order](m.orders), p).All(ctx)
-}
-
-func (m *MongoDB) updateOrder(ctx context.Context, key string, apply func(Order) Order) error {
-	return replace(ctx, m.orders, key, apply, func(o Order) eventstore.Version { return o.Version })
-}
-
-func (m *MongoDB) updateArticle(ctx context.Context, key string, apply func(Article) Article) error {
-	return replace(ctx, m.articles, key, apply, func(a Article) eventstore.Version { return a.Version })
-}
-
-// replace loads a document, applies a change and writes it back if nobody else
-// has changed it in between; otherwise the projection handles the event again.
-func replace[D any](ctx context.Context, coll *mongo.Collection, key string, apply func(D) D, version func(D) eventstore.Version) error {
-	doc, err := query.From[D](coll).Find().Filter(query.Eq("_id", key)).One(ctx)
-	if err != nil && !errors.Is(err, query.ErrNotFound) {
-		return err
-	}
-	before := version(doc)
-	if doc = apply(doc); version(doc) == before {
-		return nil // seen before
-	}
-	result, err := coll.ReplaceOne(ctx, bson.D{{Key: "_id", Value: key}, {Key: "version", Value: before}}, doc,
-		options.Replace().SetUpsert(before == 0))
-	if err == nil && result.MatchedCount+result.UpsertedCount == 0 {
-		err = fmt.Errorf("document %q was changed by somebody else", key)
-	}
-	return err
+	return query.Aggregate[Revenue](orders, p).All(ctx)
 }

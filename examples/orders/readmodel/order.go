@@ -10,7 +10,8 @@ import (
 
 // An Order is an order as customers and clerks see it.
 type Order struct {
-	ID       string       `json:"id" bson:"_id"`
+	// ID is the document's key, which is kept beside the document.
+	ID       string       `json:"id" bson:"_id,omitempty"`
 	Customer string       `json:"customer" bson:"customer"`
 	Region   string       `json:"region" bson:"region"`
 	Status   order.Status `json:"status" bson:"status"`
@@ -27,13 +28,9 @@ type Order struct {
 	Prices map[string]order.Money `json:"-" bson:"prices,omitempty"`
 }
 
-// Apply returns the document after an event. Events that it has seen change
-// nothing, so they may come again.
+// Apply returns the document after an event.
 func (o Order) Apply(event order.Event, e eventstore.Event) Order {
-	if e.Version <= o.Version {
-		return o
-	}
-	o.ID, o.Version = e.Stream.Key(), e.Version
+	o.Version = e.Version
 	switch p := event.(type) {
 	case order.Placed:
 		o.Customer, o.Region, o.PlacedAt, o.Status = p.Customer, p.Region, p.At, order.Open

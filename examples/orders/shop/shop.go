@@ -27,12 +27,11 @@ func Registry() *eventstore.Registry {
 
 // Stores is what the shop keeps things in.
 type Stores struct {
-	Events      eventstore.EventStore
-	Snapshots   snapshot.Store
-	Checkpoints projection.CheckpointStore
-	Models      readmodel.Models
-	// Backend is what the fulfilment process is kept in.
+	Events    eventstore.EventStore
+	Snapshots snapshot.Store
+	// Backend is what the read models and the fulfilment process are kept in.
 	Backend projection.Backend
+	Models  readmodel.Models
 	// PayWithin is how long customers have to pay; a week when zero.
 	PayWithin time.Duration
 }
@@ -44,7 +43,6 @@ type Shop struct {
 	Articles *aggregate.Repository[*stock.Article, func(*stock.Article) error, stock.Event]
 	Models   readmodel.Models
 
-	runners    map[string]*projection.Runner
 	worker     *projection.Worker
 	control    *projection.Control
 	fulfilment process.Manager[fulfilment.State]
@@ -52,7 +50,7 @@ type Shop struct {
 	resolver   *projection.Resolver
 }
 
-// New returns a shop on stores. Its projections run while Run does.
+// New returns a shop on stores.
 func New(stores Stores, logger *slog.Logger) (*Shop, error) {
 	registry := Registry()
 	orders, err := aggregate.NewRepository(stores.Events, registry, order.Decider(), aggregate.Config[order.State]{
@@ -76,59 +74,45 @@ func New(stores Stores, logger *slog.Logger) (*Shop, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Shop{
-		Events: stores.Events, Orders: orders, Articles: articles, Models: stores.Models,
-		runners:    map[string]*projection.Runner{},
-		control:    projection.NewControl(stores.Events, stores.Backend),
-		fulfilment: fulfilment.Manager(orders, articles, cmp.Or(stores.PayWithin, 7*24*time.Hour)),
-		backend:    stores.Backend,
-		resolver:   projection.NewResolver(stores.Backend, 0),
-	}
-	s.worker, err = projection.NewWorker(stores.Events, registry, stores.Backend, projection.WorkerConfig{Logger: logger}, s.fulfilment)
+	process := fulfilment.Manager(orders, articles, cmp.Or(stores.PayWithin, 7*24*time.Hour))
+	worker, err := projection.NewWorker(stores.Events, registry, stores.Backend, projection.WorkerConfig{Logger: logger},
+		readmodel.Orders(), readmodel.Stock(), process)
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range readmodel.Projections(s.Models) {
-		r, err := projection.NewRunner(stores.Events, registry, stores.Checkpoints, p, projection.Config{Logger: logger})
-		if err != nil {
-			return nil, err
-		}
-		s.runners[p.Name] = r
-	}
-	return s, nil
+	return &Shop{
+		Events: stores.Events, Orders: orders, Articles: articles, Models: stores.Models,
+		worker:     worker,
+		control:    projection.NewControl(stores.Events, stores.Backend),
+		fulfilment: process,
+		backend:    stores.Backend,
+		resolver:   projection.NewResolver(stores.Backend, 0),
+	}, nil
 }
 
-// Run runs the projections and the fulfilment process until ctx is cancelled or
-// one of them fails.
-func (s *Shop) Run(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	all := []func(context.Context) error{s.worker.Run}
-	for _, r := range s.runners {
-		all = append(all, r.Run)
-	}
-	errs := make(chan error, len(all))
-	for _, run := range all {
-		go func() {
-			err := run(ctx)
-			if err != nil {
-				cancel() // the others need not go on without it
-			}
-			errs <- err
-		}()
-	}
-	var failed error
-	for range all {
-		failed = errors.Join(failed, <-errs)
-	}
-	return failed
+// Work keeps the read models up to date and runs the fulfilment process, until
+// ctx is cancelled. Any number of processes may do so on the same stores: they
+// share the work, and what one leaves the others take over. Commands and questions
+// need nobody to work in their own process.
+func (s *Shop) Work(ctx context.Context) error { return s.worker.Run(ctx) }
+
+// projections are the names of what Work runs.
+func projections() []string {
+	return []string{readmodel.Orders().Name, readmodel.Stock().Name, fulfilment.Name}
 }
 
 // WaitUntil waits until all read models show everything up to a position of the
 // log.
 func (s *Shop) WaitUntil(ctx context.Context, position eventstore.Position) error {
-	for _, r := range s.runners {
-		if err := r.WaitUntil(ctx, position); err != nil {
+	for _, name := range []string{readmodel.Orders().Name, readmodel.Stock().Name} {
+		if err := s.control.WaitUntil(ctx, name, 0, position); err != nil {
+			return err
+		}
+		err := until(ctx, func() (bool, error) {
+			_, _, err := s.resolver.Model(ctx, name)
+			return built(err)
+		})
+		if err != nil {
 			return err
 		}
 	}
@@ -141,35 +125,55 @@ func (s *Shop) Settle(ctx context.Context, position eventstore.Position) error {
 	if err := s.control.WaitUntil(ctx, fulfilment.Name, 0, position); err != nil {
 		return err
 	}
-	for {
+	err := until(ctx, func() (bool, error) {
 		left, err := process.Pending(ctx, s.fulfilment, s.backend, s.resolver, 1)
-		switch {
-		case err == nil && len(left) == 0:
-			return s.WaitUntil(ctx, position)
-		case err != nil && !errors.Is(err, projection.ErrNotBuilt):
+		done, err := built(err)
+		return done && len(left) == 0, err
+	})
+	if err != nil {
+		return err
+	}
+	return s.WaitUntil(ctx, position)
+}
+
+// built takes the error of a question for no error while the answer is being
+// built.
+func built(err error) (bool, error) {
+	if errors.Is(err, projection.ErrNotBuilt) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// until asks again and again until the answer is yes.
+func until(ctx context.Context, yes func() (bool, error)) error {
+	for {
+		if done, err := yes(); done || err != nil {
 			return err
 		}
 		select {
-		case <-time.After(time.Millisecond):
+		case <-time.After(2 * time.Millisecond):
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 }
 
-// Lags returns for each projection a function that tells how many positions it
-// is behind the log.
+// Lags returns for each projection a function that tells how many positions what
+// readers see is behind the log, whichever processes run it.
 func (s *Shop) Lags() map[string]func(context.Context) (int64, error) {
 	lags := map[string]func(context.Context) (int64, error){}
-	for name, r := range s.runners {
+	for _, name := range projections() {
 		lags[name] = func(ctx context.Context) (int64, error) {
-			status, err := r.Status(ctx)
-			return status.Lag, err
+			status, err := s.control.Status(ctx, name)
+			if err == nil && status.Current == 0 {
+				err = projection.ErrNotBuilt
+			}
+			return status.Version(status.Current).Lag, err
 		}
-	}
-	lags[fulfilment.Name] = func(ctx context.Context) (int64, error) {
-		status, err := s.control.Status(ctx, fulfilment.Name)
-		return status.Version(status.Current).Lag, err
 	}
 	return lags
 }
+
+// Control steers the projections and tells how they are doing.
+func (s *Shop) Control() *projection.Control { return s.control }

@@ -25,13 +25,13 @@ func open(t *testing.T, payWithin time.Duration) *shop.Shop {
 	t.Helper()
 	store := simstore.New(simstore.Config{})
 	s, err := shop.New(shop.Stores{
-		Events: store, Snapshots: store.Snapshots(), Checkpoints: store, Backend: store,
-		Models: readmodel.InMemory(), PayWithin: payWithin,
+		Events: store, Snapshots: store.Snapshots(), Backend: store,
+		Models: readmodel.InMemory(store), PayWithin: payWithin,
 	}, nil)
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
+	go func() { done <- s.Work(ctx) }()
 	t.Cleanup(func() {
 		cancel()
 		require.NoError(t, <-done)

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"log/slog"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/annals-es/annals/examples/orders/shop"
+	"github.com/annals-es/annals/mongostore/client"
+	"github.com/annals-es/annals/projection/projectionprom"
+)
+
+// The lags, in events, above which a front does not call itself ready.
+const (
+	maxSequencerLag  = 1_000
+	maxProjectionLag = 10_000
+)
+
+// operations serves what those want to know who run the process: probes, health
+// and metrics.
+func operations(r *role, b *backend, s *shop.Shop, registry *prometheus.Registry, logger *slog.Logger) *http.ServeMux {
+	registry.MustRegister(projectionprom.New(s.Control(), projectionprom.Config{Logger: logger}))
+	health := client.NewHealthHandler(b.mongodb.client, client.HealthConfig{})
+	checks := []client.Check{client.Reachable(health)}
+	if r.front {
+		// A worker that starts while there is much to do is ready to do it; what
+		// readers would see does not matter to it.
+		checks = append(checks, client.LagBelow("sequencer", maxSequencerLag, b.mongodb.store.SequencerLag))
+		for name, lag := range s.Lags() {
+			checks = append(checks, client.LagBelow(name, maxProjectionLag, lag))
+		}
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/health/mongodb", health)
+	mux.Handle("/live", client.Live())
+	mux.Handle("/ready", client.Ready(checks...))
+	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	return mux
+}
