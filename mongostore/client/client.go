@@ -166,7 +166,7 @@ func (c *Client) driverOptions(w *watcher, credential Credential) *options.Clien
 	cfg := c.cfg
 	opts := options.Client().ApplyURI(cfg.URI)
 	if cfg.Credentials != nil {
-		opts.SetAuth(credential.driver())
+		opts.SetAuth(credential.driver(optionsOfURI(cfg.URI)))
 	}
 	opts.SetAppName(cfg.AppName).
 		SetMinPoolSize(cfg.MinPool).

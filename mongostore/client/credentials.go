@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -14,11 +15,12 @@ import (
 // A Credential is who a client says it is. It prints without the password.
 type Credential struct {
 	Username, Password string
-	// Source is the database that the user is defined in; admin when empty.
+	// Source is the database that the user is defined in; when empty the URI's
+	// authSource, or else admin.
 	Source string
 	// Mechanism is SCRAM-SHA-256, SCRAM-SHA-1, MONGODB-X509 or another of the
-	// driver's; negotiated when empty. X.509 takes its name from the client
-	// certificate and needs no password.
+	// driver's; when empty the URI's authMechanism, or else negotiated. X.509 takes
+	// its name from the client certificate and needs no password.
 	Mechanism string
 	// Expires is when new credentials are to be had; zero for never.
 	Expires time.Time
@@ -43,10 +45,12 @@ func (c Credential) same(o Credential) bool {
 	return c == o
 }
 
-func (c Credential) driver() options.Credential {
+// driver returns the credential as the driver takes it, with what it leaves open
+// taken from the URI.
+func (c Credential) driver(uri uriOptions) options.Credential {
 	return options.Credential{
-		AuthMechanism: c.Mechanism,
-		AuthSource:    c.Source,
+		AuthMechanism: cmp.Or(c.Mechanism, uri["authmechanism"]),
+		AuthSource:    cmp.Or(c.Source, uri["authsource"]),
 		Username:      c.Username,
 		Password:      c.Password,
 		PasswordSet:   c.Password != "",
@@ -71,43 +75,59 @@ func Static(c Credential) Provider {
 	return ProviderFunc(func(context.Context) (Credential, error) { return c, nil })
 }
 
+// A secret is a part of a credential that is read anew whenever it is asked for.
+type secret func() (string, error)
+
 // FromVariables gives the user and the password that two environment variables
 // hold when it is asked; lookup is [os.LookupEnv] in programs.
 func FromVariables(lookup func(string) (string, bool), user, password string) Provider {
-	return ProviderFunc(func(context.Context) (Credential, error) {
-		u, ok := lookup(user)
-		if !ok || u == "" {
-			return Credential{}, &ConfigError{Setting: user, Reason: "is not set; it holds the user's name"}
-		}
-		p, ok := lookup(password)
-		if !ok || p == "" {
-			return Credential{}, &ConfigError{Setting: password, Reason: "is not set; it holds the password"}
-		}
-		return Credential{Username: u, Password: p}, nil
-	})
+	return fromSecrets(ofVariable(lookup, user, "the user's name"), ofVariable(lookup, password, "the password"), 0)
 }
 
 // FromFiles gives the user and the password that two files hold when it is
 // asked, as mounted secrets do; white space around them is ignored. They are
-// looked at again after validity has passed, never if it is zero.
+// looked at again when validity has passed, or shortly before, and when they were
+// refused; only then if it is zero. With a minute or less, a change is seen within
+// that time.
 func FromFiles(userFile, passwordFile string, validity time.Duration) Provider {
-	return ProviderFunc(func(context.Context) (Credential, error) {
-		var c Credential
-		for _, f := range []struct {
-			path string
-			into *string
-		}{{userFile, &c.Username}, {passwordFile, &c.Password}} {
-			text, err := os.ReadFile(f.path)
-			if err != nil {
-				return Credential{}, fmt.Errorf("read credentials: %w", err)
-			}
-			if *f.into = strings.TrimSpace(string(text)); *f.into == "" {
-				return Credential{}, &ConfigError{Setting: f.path, Reason: "is empty; it holds a user's name or password"}
-			}
+	return fromSecrets(ofFile(userFile), ofFile(passwordFile), validity)
+}
+
+func fromSecrets(user, password secret, validity time.Duration) Provider {
+	return ProviderFunc(func(context.Context) (c Credential, err error) {
+		if c.Username, err = user(); err != nil {
+			return Credential{}, err
+		}
+		if c.Password, err = password(); err != nil {
+			return Credential{}, err
 		}
 		if validity > 0 {
 			c.Expires = time.Now().Add(validity)
 		}
 		return c, nil
 	})
+}
+
+func ofVariable(lookup func(string) (string, bool), name, what string) secret {
+	return func() (string, error) {
+		value, _ := lookup(name)
+		if value == "" {
+			return "", &ConfigError{Setting: name, Reason: "is not set; it holds " + what}
+		}
+		return value, nil
+	}
+}
+
+func ofFile(path string) secret {
+	return func() (string, error) {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return "", fmt.Errorf("read credentials: %w", err)
+		}
+		value := strings.TrimSpace(string(text))
+		if value == "" {
+			return "", &ConfigError{Setting: path, Reason: "is empty; it holds a user's name or password"}
+		}
+		return value, nil
+	}
 }

@@ -3,6 +3,7 @@ package client
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -16,6 +17,8 @@ import (
 // Durations are written as "5s", or as a number of milliseconds.
 //
 //	MONGODB_URI                       required
+//	MONGODB_USERNAME                  or MONGODB_USERNAME_FILE, instead of the URI's
+//	MONGODB_PASSWORD                  or MONGODB_PASSWORD_FILE
 //	MONGODB_MIN_POOL                  5
 //	MONGODB_MAX_POOL                  100
 //	MONGODB_MAX_IDLE_TIME             10m
@@ -29,10 +32,14 @@ import (
 //	MONGODB_READ_CONCERN
 //	MONGODB_WRITE_CONCERN             as [ParseWriteConcern] reads it
 //	MONGODB_SIMULATION_MODE           disabled
+//
+// The files are looked at again every minute and when credentials are refused, see
+// [FromFiles].
 func FromEnv(lookup func(string) (string, bool)) (Config, error) {
 	e := environment{lookup: lookup}
 	var c Config
 	c.URI = e.text("MONGODB_URI")
+	c.Credentials = e.credentials()
 	read(&e, "MONGODB_MIN_POOL", &c.MinPool, parseCount)
 	read(&e, "MONGODB_MAX_POOL", &c.MaxPool, parseCount)
 	read(&e, "MONGODB_MAX_IDLE_TIME", &c.MaxIdleTime, parseDuration)
@@ -83,6 +90,53 @@ func (e *environment) text(name string) string {
 	return strings.TrimSpace(value)
 }
 
+// credentialsCheck is how often files with credentials are looked at.
+const credentialsCheck = time.Minute
+
+// credentials returns what gives the user and the password, nil when neither is
+// set.
+func (e *environment) credentials() Provider {
+	user, userInFile := e.secret("MONGODB_USERNAME", "the user's name")
+	password, passwordInFile := e.secret("MONGODB_PASSWORD", "the password")
+	switch {
+	case user == nil && password == nil:
+		return nil
+	case user == nil:
+		e.wrong("MONGODB_USERNAME", "is needed with the password: set it, or MONGODB_USERNAME_FILE")
+	case password == nil:
+		e.wrong("MONGODB_PASSWORD", "is needed with the user's name: set it, or MONGODB_PASSWORD_FILE")
+	}
+	validity := time.Duration(0)
+	if userInFile || passwordInFile {
+		validity = credentialsCheck
+	}
+	return fromSecrets(user, password, validity)
+}
+
+// secret returns what gives the value of a variable, or of the file that the
+// variable of the same name with _FILE names; nil when neither is set.
+func (e *environment) secret(name, what string) (_ secret, inFile bool) {
+	file := e.text(name + "_FILE")
+	value, _ := e.lookup(name)
+	switch {
+	case file != "" && value != "":
+		e.wrong(name, "and %s_FILE are both set; set one of them", name)
+	case file != "":
+		if _, err := os.Stat(file); err != nil {
+			e.wrong(name+"_FILE", "is %s, which cannot be read: %v", file, err)
+		}
+	case value != "":
+		return ofVariable(e.lookup, name, what), false
+	default:
+		return nil, false
+	}
+	return ofFile(file), true
+}
+
+func (e *environment) wrong(name, format string, args ...any) {
+	e.errs = append(e.errs, &ConfigError{Setting: name, Reason: fmt.Sprintf(format, args...)})
+}
+
 func read[T any](e *environment, name string, into *T, parse func(string) (T, error)) {
 	text := e.text(name)
 	if text == "" {
@@ -90,7 +144,7 @@ func read[T any](e *environment, name string, into *T, parse func(string) (T, er
 	}
 	value, err := parse(text)
 	if err != nil {
-		e.errs = append(e.errs, &ConfigError{Setting: name, Reason: fmt.Sprintf("is %q: %v", text, err)})
+		e.wrong(name, "is %q: %v", text, err)
 		return
 	}
 	*into = value

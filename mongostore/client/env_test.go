@@ -1,6 +1,8 @@
 package client_test
 
 import (
+	"bytes"
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -120,6 +122,8 @@ func TestConfigPrintsNoSecrets(t *testing.T) {
 		{URI: "mongodb+srv://anna:hun%40ter2@db.example.com/?proxyPassword=hunter2", Credentials: client.Static(client.Credential{Username: "anna", Password: "hunter2"})},
 		{URI: "hunter2"},
 		{URI: "mongodb://anna:hunter2@[broken"},
+		{URI: "mongodb://anna:hunter?hunter2@db.example.com/"},
+		{URI: "mongodb://anna:hunter2/hunter2?@db.example.com/?w=majority"},
 	} {
 		for _, text := range []string{c.String(), c.GoString()} {
 			require.NotContains(t, text, "hunter2")
@@ -135,6 +139,76 @@ func TestConfigPrintsNoSecrets(t *testing.T) {
 	require.Equal(t, "anna:[redacted]", credential.String())
 	require.Equal(t, "client.Credential{anna:[redacted]}", credential.GoString())
 	require.Equal(t, "anna:[redacted]", credential.LogValue().String())
+	var log bytes.Buffer
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("configured", "config", client.Config{URI: "mongodb://anna:hunter2@db.example.com/"}, "credential", credential)
+	require.Contains(t, log.String(), "db.example.com")
+	require.NotContains(t, log.String(), "hunter2")
+}
+
+// TestMistakesInURIsTellNoSecrets has the driver find fault with every part of a
+// URI.
+func TestMistakesInURIsTellNoSecrets(t *testing.T) {
+	t.Parallel()
+	for _, uri := range []string{
+		"mongodb://anna:%zzunter@h/",
+		"mongodb://anna:hunter:2@h/",
+		"mongodb://anna:hunter@unter@h/",
+		"mongodb://anna:hunter/2@h/",
+		"mongodb://anna:hunter?2@h/",
+		"mongodb://an%zza:hunter@h/",
+		"mongodb://anna:hunter@h:port/",
+		"mongodb://anna:hunter@h/?maxPoolSize=hunter",
+		"mongodb://anna:hunter@h/?authMechanismProperties=hunter",
+		"mongodb://anna:hunter@h/?authMechanism=MONGODB-AWS&authMechanismProperties=AWS_SESSION_TOKEN",
+		"mongodb://anna:hunter@h/?proxyHost=x&proxyPassword=hunter",
+		"mongodb://anna:hunter@h?w=1",
+		"mongodb://anna:hunter@h/?compressors=%zz",
+	} {
+		err := client.Config{URI: uri}.Validate()
+		for _, secret := range []string{"hunter", "unter", "zz", "anna", "an%"} {
+			if err != nil {
+				require.NotContains(t, err.Error(), secret, uri)
+			}
+			require.NotContains(t, client.Config{URI: uri}.String(), secret, uri)
+		}
+	}
+}
+
+// TestCredentialsFromEnv gives the user and the password each by a variable or a
+// file.
+func TestCredentialsFromEnv(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	user, password := write(t, dir, "user", []byte("anna\n")), write(t, dir, "password", []byte("hunter2\n"))
+	for name, c := range map[string]struct {
+		vars    map[string]string
+		renewed bool
+	}{
+		"variables":         {map[string]string{"MONGODB_USERNAME": "anna", "MONGODB_PASSWORD": "hunter2"}, false},
+		"files":             {map[string]string{"MONGODB_USERNAME_FILE": user, "MONGODB_PASSWORD_FILE": password}, true},
+		"variable and file": {map[string]string{"MONGODB_USERNAME": "anna", "MONGODB_PASSWORD_FILE": password}, true},
+	} {
+		c.vars["MONGODB_URI"] = uri
+		cfg, err := client.FromEnv(lookup(c.vars))
+		require.NoError(t, err, name)
+		got, err := cfg.Credentials.Credential(t.Context())
+		require.NoError(t, err, name)
+		require.Equal(t, c.renewed, !got.Expires.IsZero(), name)
+		got.Expires = time.Time{}
+		require.Equal(t, client.Credential{Username: "anna", Password: "hunter2"}, got, name)
+	}
+	for want, vars := range map[string]map[string]string{
+		"MONGODB_PASSWORD is needed":                               {"MONGODB_USERNAME": "anna"},
+		"MONGODB_USERNAME is needed":                               {"MONGODB_PASSWORD_FILE": password},
+		"MONGODB_PASSWORD and MONGODB_PASSWORD_FILE are both set":  {"MONGODB_USERNAME": "anna", "MONGODB_PASSWORD": "hunter2", "MONGODB_PASSWORD_FILE": password},
+		"MONGODB_PASSWORD_FILE is /no/such, which cannot be read:": {"MONGODB_USERNAME": "anna", "MONGODB_PASSWORD_FILE": "/no/such"},
+	} {
+		vars["MONGODB_URI"] = uri
+		_, err := client.FromEnv(lookup(vars))
+		require.ErrorContains(t, err, want)
+		require.ErrorAs(t, err, new(*client.ConfigError))
+		require.NotContains(t, err.Error(), "hunter2")
+	}
 }
 
 func TestForEventsRefusesWhatBreaksGuarantees(t *testing.T) {

@@ -44,6 +44,16 @@ func TestX509(t *testing.T) {
 			Credential{Username: "app", Password: "secret", Source: "shop"},
 			options.Credential{Username: "app", Password: "secret", PasswordSet: true, AuthSource: "shop"},
 		},
+		"SCRAM, with the source in the URI": {
+			Config{URI: "mongodb://db.example.com/?authSource=shop", Credentials: Static(Credential{})},
+			Credential{Username: "app", Password: "secret"},
+			options.Credential{Username: "app", Password: "secret", PasswordSet: true, AuthSource: "shop"},
+		},
+		"a mechanism in the URI, a source in the credential": {
+			Config{URI: "mongodb://user:old@db.example.com/?authMechanism=SCRAM-SHA-256&authSource=shop", Credentials: Static(Credential{})},
+			Credential{Username: "app", Password: "secret", Source: "other"},
+			options.Credential{AuthMechanism: "SCRAM-SHA-256", Username: "app", Password: "secret", PasswordSet: true, AuthSource: "other"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -2,6 +2,7 @@ package client
 
 import (
 	"fmt"
+	"log/slog"
 	"net/url"
 	"strings"
 )
@@ -38,11 +39,15 @@ func (c Config) String() string {
 // GoString returns what String does, so that %#v prints no secrets either.
 func (c Config) GoString() string { return "client.Config{" + c.String() + "}" }
 
+// LogValue returns what String does.
+func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }
+
 // harmless are the options of a URI that are printed.
 func harmless(option string) bool {
 	switch strings.ToLower(option) {
 	case "replicaset", "directconnection", "retrywrites", "retryreads", "w", "journal", "readpreference",
-		"readconcernlevel", "tls", "ssl", "authmechanism", "authsource", "loadbalanced", "maxpoolsize", "minpoolsize":
+		"readconcernlevel", "tls", "ssl", "authmechanism", "authsource", "loadbalanced", "maxpoolsize", "minpoolsize",
+		"appname", "connecttimeoutms", "maxidletimems", "serverselectiontimeoutms", "waitqueuetimeoutms", "wtimeoutms":
 		return true
 	}
 	return false
@@ -58,10 +63,11 @@ func redactURI(uri string) string {
 		}
 		return "[not a URI]"
 	}
-	rest, query, _ := strings.Cut(rest, "?")
+	// A password may hold anything where somebody has forgotten to escape it.
 	if at := strings.LastIndex(rest, "@"); at >= 0 {
 		rest = "[user]@" + rest[at+1:]
 	}
+	rest, query, _ := strings.Cut(rest, "?")
 	values, err := url.ParseQuery(query)
 	if err != nil {
 		return scheme + "://" + rest

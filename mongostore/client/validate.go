@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -107,20 +109,42 @@ func uriProblem(uri string) string {
 }
 
 // redactError returns an error's text with the parts of a URI that may be secret
-// left out.
+// left out: the URI, its user and password, and what is quoted from them or from
+// options that are not printed.
 func redactError(err error, uri string) string {
 	text := err.Error()
-	userinfo, _, ok := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(uri, "mongodb://"), "mongodb+srv://"), "@")
-	if !ok {
-		return strings.ReplaceAll(text, uri, "[URI]")
-	}
+	userinfo, options := secretsOf(uri)
 	user, password, _ := strings.Cut(userinfo, ":")
 	for _, secret := range []string{uri, userinfo, password, unescape(password), user} {
 		if secret != "" {
 			text = strings.ReplaceAll(text, secret, "[redacted]")
 		}
 	}
-	return text
+	return quoted().ReplaceAllStringFunc(text, func(q string) string {
+		part := strings.Trim(q, `"`)
+		if part != "" && slices.ContainsFunc(append(options, userinfo), func(s string) bool { return strings.Contains(s, part) }) {
+			return "[redacted]"
+		}
+		return q
+	})
+}
+
+func quoted() *regexp.Regexp { return regexp.MustCompile(`"[^"]*"`) }
+
+// secretsOf returns what a URI, well formed or not, says before its last @, and
+// the values of options that are not printed.
+func secretsOf(uri string) (userinfo string, options []string) {
+	_, rest, _ := strings.Cut(uri, "://")
+	if at := strings.LastIndex(rest, "@"); at >= 0 {
+		userinfo, rest = rest[:at], rest[at+1:]
+	}
+	_, query, _ := strings.Cut(rest, "?")
+	for option := range strings.FieldsFuncSeq(query, func(r rune) bool { return r == '&' || r == ';' }) {
+		if name, value, _ := strings.Cut(option, "="); !harmless(name) {
+			options = append(options, value, unescape(value))
+		}
+	}
+	return userinfo, options
 }
 
 func unescape(s string) string {
