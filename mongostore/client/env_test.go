@@ -157,7 +157,7 @@ func TestMistakesInURIsTellNoSecrets(t *testing.T) {
 		"mongodb://anna:hunter?2@h/",
 		"mongodb://an%zza:hunter@h/",
 		"mongodb://anna:hunter@h:port/",
-		"mongodb://anna:hunter@h/?maxPoolSize=hunter",
+		"mongodb://anna:hunter@h/?maxPoolSize=many",
 		"mongodb://anna:hunter@h/?authMechanismProperties=hunter",
 		"mongodb://anna:hunter@h/?authMechanism=MONGODB-AWS&authMechanismProperties=AWS_SESSION_TOKEN",
 		"mongodb://anna:hunter@h/?proxyHost=x&proxyPassword=hunter",

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -93,46 +94,64 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// TestTLSFilesAreReloaded changes the authority under a client that lives on: a
-// broken file is logged and the old one kept, a good one is used by new
-// connections, and no operation fails.
+// TestTLSFilesAreReloaded changes the authority under a client that is at work
+// and makes new connections all the time: a broken file is logged and the old one
+// kept, a good one is used by new connections, and no operation fails.
 func TestTLSFilesAreReloaded(t *testing.T) {
 	t.Parallel()
 	first, second := newAuthority(t), newAuthority(t)
-	var mu sync.Mutex
-	present := serverConfig(t, first, "127.0.0.1", time.Now().Add(time.Hour))
-	server, uri := serveTLS(t, &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		return present, nil
+	soon := time.Now().Add(time.Hour)
+	var present atomic.Pointer[tls.Config]
+	present.Store(serverConfig(t, first, "127.0.0.1", soon))
+	var handshakes atomic.Int64
+	_, uri := serveTLS(t, &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		handshakes.Add(1)
+		return present.Load(), nil
 	}})
 	dir := t.TempDir()
 	ca := write(t, dir, "ca.pem", first.pem)
 	var log buffer
 	c, err := open(t, client.Config{
-		URI: uri, TLS: client.TLS{Enabled: true, CAFile: ca, ReloadInterval: 5 * time.Millisecond},
-		Logger: slog.New(slog.NewTextHandler(&log, nil)), ServerSelectionTimeout: 10 * time.Second,
+		URI: uri, TLS: client.TLS{Enabled: true, CAFile: ca, ReloadInterval: 5 * time.Millisecond}, MinPool: 1, MaxIdleTime: time.Millisecond,
+		Logger: slog.New(slog.NewTextHandler(&log, nil)), ServerSelectionTimeout: 20 * time.Second,
 	})
 	require.NoError(t, err)
-	ping := func() { // a read, which the driver makes again on a new connection
-		t.Helper()
-		_, err := c.Mongo().Database("db").Collection("c").CountDocuments(t.Context(), bson.D{})
-		require.NoError(t, err)
-	}
-	ping()
 
+	var stop atomic.Bool
+	var load sync.WaitGroup
+	for range 3 {
+		load.Go(func() {
+			for range time.Tick(2 * time.Millisecond) { // the connection gets too old meanwhile
+				if stop.Load() {
+					return
+				}
+				if _, err := c.Mongo().Database("db").Collection("c").InsertOne(t.Context(), bson.D{}); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	defer load.Wait()
+	defer stop.Store(true)
+	connectsAnew := func() {
+		t.Helper()
+		n := handshakes.Load()
+		require.Eventually(t, func() bool { return handshakes.Load() > n+20 || t.Failed() }, 20*time.Second, time.Millisecond)
+	}
+	logged := func(text string) {
+		t.Helper()
+		require.Eventually(t, func() bool { return bytes.Contains(log.bytes(), []byte(text)) }, 20*time.Second, time.Millisecond)
+	}
+	connectsAnew()
 	replace(t, ca, []byte("garbage"))
-	require.Eventually(t, func() bool { return bytes.Contains(log.bytes(), []byte("cannot be used; keeping the old ones")) }, 5*time.Second, time.Millisecond)
-	server.DropConnections()
-	ping()
+	logged("cannot be used; keeping the old ones")
+	connectsAnew()
 
 	replace(t, ca, append(first.pem, second.pem...)) // as one does: the new one beside the old
-	require.Eventually(t, func() bool { return bytes.Contains(log.bytes(), []byte("TLS files reloaded")) }, 5*time.Second, time.Millisecond)
-	mu.Lock()
-	present = serverConfig(t, second, "127.0.0.1", time.Now().Add(time.Hour))
-	mu.Unlock()
-	server.DropConnections()
-	ping()
+	logged("TLS files reloaded")
+	present.Store(serverConfig(t, second, "127.0.0.1", soon))
+	connectsAnew()
 }
 
 // replace replaces a file in one step, as tools that rotate certificates do.
