@@ -63,6 +63,9 @@ type Change struct {
 	Model, Key string
 	// Data is the new document, put in place of the old one if there is one.
 	Data []byte
+	// New says that there was no document when the writer looked, so that a backend
+	// may try the cheaper insert. If there is one after all, Data replaces it.
+	New bool
 	// Updates change the document that is there, or an empty one, one after the
 	// other, instead of Data. What an update is the backend says: on MongoDB an
 	// update document or pipeline, on simstore a

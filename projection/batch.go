@@ -188,13 +188,15 @@ func (p *partition) load(ctx context.Context, items []item) error {
 	if err != nil {
 		return fmt.Errorf("load %d documents of %s: %w", len(keys), p.work.model, err)
 	}
+	before := p.work.size
 	p.work.fill(keys, docs)
-	// The number of events in a batch follows the size of the documents, so that
+	// The number of events in hand follows the size of their documents, so that
 	// both stay in bounds.
-	if p.work.size > p.cfg.BatchBytes {
+	switch loaded := p.work.size - before; {
+	case loaded > p.cfg.BatchBytes/4:
 		p.size = max(1, p.size/2)
-	} else if p.work.size < p.cfg.BatchBytes/4 {
-		p.size = min(p.cfg.BatchSize, p.size*2)
+	case loaded < p.cfg.BatchBytes/16:
+		p.size = min(p.pieceMost(), p.size*2)
 	}
 	return nil
 }

@@ -52,7 +52,11 @@ type partition struct {
 	cp       Checkpoint
 	read     eventstore.Position // through which the log was read, and handled
 	saved    time.Time           // when the checkpoint was last saved
-	size     int                 // of a batch, below the configured one when documents are large
+	size     int                 // of what is loaded for at once, smaller when documents are large
+	span     int                 // of a commit while catching up, in events
+	spanMost int                 // what span may grow to
+	cuts     bool                // there are events before which there must be a commit
+	narrow   eventstore.Position // up to here events are gone through in small pieces, to find one that fails
 	work     *Work
 	parked   map[string]int
 	total    int                 // of events parked in the whole version, as last counted
@@ -117,7 +121,8 @@ func (p *partition) interruptible(ctx context.Context, number int) (context.Cont
 // everything else is tried again.
 func (p *partition) run(ctx, soft context.Context) error {
 	p.carried = map[string]struct{}{}
-	p.size = p.cfg.BatchSize
+	p.size = p.pieceMost()
+	p.span, p.spanMost = min(p.cfg.BatchSize, spanFirst), p.cfg.BatchSize
 	for failures := 0; ; {
 		before := p.cp.Revision
 		err := p.follow(ctx, soft)
@@ -307,40 +312,6 @@ func (p *partition) nextDuty() time.Time {
 
 // position returns how far everything is committed.
 func (p *partition) position() eventstore.Position { return effective(p.cp, p.start) }
-
-// stretch reads the log up to a position and handles it in batches.
-func (p *partition) stretch(ctx, soft context.Context, number int, through, hold eventstore.Position) error {
-	q := eventstore.LogQuery{After: p.read, Through: through, Filter: p.plan.Filter}
-	if p.plan.ByStream && p.count > 1 {
-		q.Filter.Share = eventstore.Share{Index: p.index, Of: p.count}
-	}
-	var batch []item
-	events, size := 0, 0
-	for e, err := range p.log.ReadLog(soft, q) {
-		if err != nil {
-			if soft.Err() != nil {
-				return nil
-			}
-			return fmt.Errorf("read the log behind %d: %w", p.read, err)
-		}
-		if it, ok := p.route(e); ok {
-			it.Held = e.Position <= hold
-			batch = append(batch, it)
-		}
-		events++
-		if size += len(e.Data); events < p.size && size < p.cfg.BatchBytes {
-			continue
-		}
-		if err := p.batch(ctx, soft, batch, e.Position); err != nil {
-			return err
-		}
-		batch, events, size = nil, 0, 0
-		if _, now := p.told(); now != number || soft.Err() != nil {
-			return nil
-		}
-	}
-	return p.batch(ctx, soft, batch, through)
-}
 
 // batch handles a batch that reaches through a position.
 func (p *partition) batch(ctx, soft context.Context, items []item, through eventstore.Position) error {

@@ -20,7 +20,8 @@ type Definition interface {
 
 // A Plan is a definition made ready to run. Programs do not deal with plans;
 // packages that bring kinds of definitions of their own make them. Its functions
-// are called by one goroutine for each partition.
+// are called by one goroutine for each partition, but for Route, which is called
+// for later events while those before are being applied.
 type Plan struct {
 	Name    string
 	Version int

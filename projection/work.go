@@ -1,6 +1,7 @@
 package projection
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
@@ -188,7 +189,11 @@ func (w *Work) changes() ([]Change, error) {
 			if err != nil {
 				return nil, &DocumentError{Model: w.model, Key: d.key, Err: err}
 			}
-			c.Data, d.data = data, data
+			d.data = data
+			if d.raw != nil && bytes.Equal(data, d.raw) {
+				continue // it is stored as it is
+			}
+			c.Data, c.New = data, d.loaded && d.raw == nil
 		case update:
 			c.Updates = d.updates
 		case remove:
@@ -237,13 +242,21 @@ func (w *Work) clear() {
 	clear(w.atModel)
 }
 
-// forget drops all documents when they are more than limit bytes.
+// forget drops documents until there is room for more: any of them, which serves
+// streams that are active for a while as well as events without order.
 func (w *Work) forget(limit int) {
-	if w.size > limit || len(w.docs) > maxKeptDocs {
-		clear(w.docs)
-		w.size = 0
+	if w.size <= limit && len(w.docs) <= maxKeptDocs {
+		return
+	}
+	for key, d := range w.docs {
+		if w.size <= limit/2 && len(w.docs) <= maxKeptDocs/4*3 {
+			return
+		}
+		w.size -= len(d.raw)
+		delete(w.docs, key)
 	}
 }
 
-// maxKeptDocs bounds the number of documents kept between batches.
+// maxKeptDocs bounds the number of documents that are kept between steps, and of
+// those that a step changes.
 const maxKeptDocs = 20_000

@@ -22,14 +22,17 @@ type WorkerConfig struct {
 	// changed with [Control.Repartition].
 	Partitions int
 
-	// BatchSize is the greatest number of events in a batch; 5,000 when zero. Only
-	// a partition that is behind has batches as large, and the larger they are the
-	// less often a document is written that many events concern.
+	// BatchSize is the greatest number of events in a step; 50,000 when zero. Only
+	// a partition of a [Fold] that is far behind makes steps as large, and the
+	// larger they are the less often a document is written that many events
+	// concern. It does not keep the events of such a step. All others have at most
+	// 5,000 events in hand, a [Publisher]'s function too.
 	BatchSize int
-	// BatchBytes is the size in bytes of its events at which a batch is not
-	// added to; 4 MiB when zero. It also bounds the documents that a partition
-	// keeps between batches, and where those of one batch are larger, batches
-	// get smaller.
+	// BatchBytes bounds what a partition keeps in memory; 8 MiB when zero. A step
+	// ends when its events' data is as large, or the documents that it has loaded
+	// are; at most as much is read ahead while a step is made, and as much is kept
+	// of documents between steps. A few large documents may exceed it: then fewer
+	// events are taken at a time.
 	BatchBytes int
 	// IdleSave is the shortest time between a save and a further one that is
 	// only of progress over events which concern nobody in a partition; 100ms when
@@ -111,8 +114,8 @@ func (c WorkerConfig) withDefaults() (WorkerConfig, error) {
 		}
 		c.Name = strings.ReplaceAll(host, "/", "_") + "-" + rand.Text()[:8]
 	}
-	setDefault(&c.BatchSize, 5_000)
-	setDefault(&c.BatchBytes, 4<<20)
+	setDefault(&c.BatchSize, 50_000)
+	setDefault(&c.BatchBytes, 8<<20)
 	setDefault(&c.IdleSave, 100*time.Millisecond)
 	setDefault(&c.MaxAttempts, 5)
 	setDefault(&c.Backoff.First, 50*time.Millisecond)

@@ -21,11 +21,11 @@ const (
 	maxStatements = 10_000
 )
 
-// A command is an update or delete command on one collection, built as it is
+// A command is an insert, update or delete command on one collection, built as it is
 // sent: with the driver's own bulk writes, the encoding of filters costs more than
 // that of the documents.
 type command struct {
-	verb, coll string // "update" or "delete"
+	verb, coll string // "insert", "update" or "delete"
 	body       []byte
 	list       int32 // where the array of statements starts
 	// subjects are the documents that the statements are about.
@@ -43,7 +43,11 @@ func newCommand(verb, coll string, size int) *command {
 	_, c.body = bsoncore.AppendDocumentStart(make([]byte, 0, size))
 	c.body = bsoncore.AppendStringElement(c.body, verb, coll)
 	c.body = bsoncore.AppendBooleanElement(c.body, "ordered", true)
-	c.list, c.body = bsoncore.AppendArrayElementStart(c.body, verb+"s")
+	list := verb + "s"
+	if verb == "insert" {
+		list = "documents"
+	}
+	c.list, c.body = bsoncore.AppendArrayElementStart(c.body, list)
 	return c
 }
 
@@ -57,6 +61,9 @@ type plan struct {
 	commands []*command
 	size     int // expected, of each
 	most     int // statements in one
+	// insert has documents that are said to be new inserted, at a third of what it
+	// costs the server to look for them first.
+	insert bool
 }
 
 // command returns the command that takes the next statement of at most size
@@ -107,6 +114,15 @@ func (p *plan) put(coll string, s subject, data []byte) {
 	c.end(at)
 }
 
+// add adds a document that is not there.
+func (p *plan) add(coll string, s subject, data []byte) {
+	c := p.command("insert", coll, len(data)+len(s.key)+64)
+	at := c.start(s)
+	c.body = bsoncore.AppendStringElement(c.body, "_id", s.key)
+	c.body = append(c.body, data[4:len(data)-1]...)
+	c.end(at)
+}
+
 // update adds an update of a document, in the form of [encodeUpdate].
 func (p *plan) update(coll string, s subject, u bson.RawValue) {
 	c := p.command("update", coll, len(u.Value)+len(s.key)+64)
@@ -151,8 +167,9 @@ func (p *plan) removeWhole(coll string, id bson.Raw) {
 }
 
 // plan encodes changes, at most most statements to a command. Removals come
-// first: they free what unique indexes hold.
-func (b *Backend) plan(changes []projection.Change, most int) (*plan, error) {
+// first and new documents last: what the one frees in unique indexes the other may
+// take.
+func (b *Backend) plan(changes []projection.Change, most int, insert bool) (*plan, error) {
 	size := 0
 	for _, c := range changes {
 		size += len(c.Data) + 2*len(c.Key) + 64
@@ -160,13 +177,13 @@ func (b *Backend) plan(changes []projection.Change, most int) (*plan, error) {
 	if size > eventstore.MaxAppendSize {
 		return nil, &eventstore.TooLargeError{What: "commit", Size: size, Limit: eventstore.MaxAppendSize}
 	}
-	p := &plan{size: size, most: most}
+	p := &plan{size: size, most: most, insert: insert}
 	if most == 1 {
 		p.size = 0
 	}
-	for _, removals := range []bool{true, false} {
+	for turn := range 3 {
 		for i := range changes {
-			if c := &changes[i]; c.IsDelete() == removals {
+			if c := &changes[i]; p.turn(c) == turn {
 				if err := b.add(p, c); err != nil {
 					return nil, err
 				}
@@ -175,6 +192,18 @@ func (b *Backend) plan(changes []projection.Change, most int) (*plan, error) {
 	}
 	return p, nil
 }
+
+func (p *plan) turn(c *projection.Change) int {
+	switch {
+	case c.IsDelete():
+		return 0
+	case p.inserts(c):
+		return 2
+	}
+	return 1
+}
+
+func (p *plan) inserts(c *projection.Change) bool { return p.insert && c.New && c.Data != nil }
 
 func (b *Backend) add(p *plan, c *projection.Change) error {
 	coll, err := b.collectionOf(c.Model)
@@ -192,7 +221,11 @@ func (b *Backend) add(p *plan, c *projection.Change) error {
 		if err := checkData(c.Data); err != nil {
 			return bad(err)
 		}
-		p.put(coll, s, c.Data)
+		if p.inserts(c) {
+			p.add(coll, s, c.Data)
+		} else {
+			p.put(coll, s, c.Data)
+		}
 	}
 	for _, u := range c.Updates {
 		v, err := b.encodeUpdate(c.Key, u)

@@ -25,6 +25,10 @@ var errMismatch = errors.New("the checkpoint is another one")
 // the one that the server does not take.
 var errNarrow = errors.New("a command was refused as a whole")
 
+// errNotNew has a commit made again without inserts: a document that was said to
+// be new is not.
+var errNotNew = errors.New("a new document is there already")
+
 // A step is a commit on its way.
 type step struct {
 	projection.Commit
@@ -33,6 +37,8 @@ type step struct {
 	plan *plan
 	// narrow has each statement sent by itself.
 	narrow bool
+	// known has no document taken for new.
+	known bool
 	// maybe is set when an attempt may have been committed.
 	maybe bool
 }
@@ -69,7 +75,7 @@ func (b *Backend) prepare(s *step) (err error) {
 	if s.narrow {
 		most = 1
 	}
-	if s.plan, err = b.plan(s.Changes, most); err != nil {
+	if s.plan, err = b.plan(s.Changes, most, !s.known); err != nil {
 		return err
 	}
 	letters := b.cfg.Prefix + lettersName
@@ -103,8 +109,9 @@ func (b *Backend) commit(ctx, run context.Context, on *binding, s *step) (projec
 			if err != nil && !isRetryable(err) {
 				return projection.Checkpoint{}, b.gaveUp(ctx, op, s, err)
 			}
-		case errors.Is(err, errNarrow):
-			s.narrow = true
+		case errors.Is(err, errNarrow), errors.Is(err, errNotNew):
+			s.narrow = s.narrow || errors.Is(err, errNarrow)
+			s.known = s.known || errors.Is(err, errNotNew)
 			if err := b.prepare(s); err != nil {
 				return projection.Checkpoint{}, b.gaveUp(ctx, op, s, err)
 			}
@@ -236,7 +243,11 @@ func send(ctx context.Context, db *mongo.Database, c *command, narrow bool) erro
 		return err
 	}
 	if about, e, ok := failedStatement(c, err); ok {
-		if isOfID(e) { // somebody else has just made the document
+		switch {
+		case !isOfID(e):
+		case c.verb == "insert":
+			return errNotNew
+		default: // somebody else has just made the document
 			return &transientError{err}
 		}
 		return documentError(about, err)

@@ -179,13 +179,17 @@ func (a *inlineAppend) write(ctx context.Context, changes []projection.Change, _
 	if a.narrow {
 		most = 1
 	}
-	p, err := a.in.backend.plan(changes, most)
+	p, err := a.in.backend.plan(changes, most, true)
 	if err != nil {
 		return err
 	}
-	db := a.in.backend.on.Load().db
+	db := a.in.backend.boundTo(ctx).db
 	for _, c := range p.commands {
-		if err := send(ctx, db, c, a.narrow); err != nil {
+		err := send(ctx, db, c, a.narrow)
+		if errors.Is(err, errNotNew) { // another append has made it: the next attempt sees it
+			err = &transientError{err}
+		}
+		if err != nil {
 			return err
 		}
 	}

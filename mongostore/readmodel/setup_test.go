@@ -63,13 +63,22 @@ func simulated(t testing.TB, change ...func(*Config)) *env {
 	return e
 }
 
+// clientOptions are those of a client of the environment's server.
+func (e *env) clientOptions() *options.ClientOptions {
+	if e.sim != nil {
+		return e.sim.ClientOptions()
+	}
+	return options.Client().ApplyURI(os.Getenv("MONGODB_URI"))
+}
+
 func (e *env) connect(t testing.TB, opts *options.ClientOptions) {
 	t.Helper()
 	var err error
 	// Polling spares tests the driver's wait for a heartbeat when it disconnects.
 	e.client, err = mongo.Connect(opts.SetServerMonitoringMode(options.ServerMonitoringModePoll))
 	require.NoError(t, err)
-	t.Cleanup(func() { _ = e.client.Disconnect(context.Background()) })
+	client := e.client // tests may move the environment to another one
+	t.Cleanup(func() { _ = client.Disconnect(context.Background()) })
 }
 
 func (e *env) open(t testing.TB, change ...func(*Config)) {

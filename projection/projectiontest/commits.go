@@ -43,6 +43,22 @@ func Commits(t *testing.T, setup func(t *testing.T) projection.Backend) {
 		c.unchanged()
 	})
 
+	t.Run("a document that is said to be new", func(t *testing.T) {
+		t.Parallel()
+		b := setup(t)
+		c := newCommitter(t, b)
+		change := func(key string, n int64) projection.Change {
+			change := put(t, model, key, n)
+			change.New = true
+			return change
+		}
+		c.commit(change("a", 1), put(t, model, "b", 2))
+		// It need not be.
+		c.commit(change("a", 3), change("b", 4), change("c", 5))
+		c.unchanged()
+		require.Equal(t, map[string]int64{"a": 3, "b": 4, "c": 5}, numbers(t, b, model, "a", "b", "c"))
+	})
+
 	t.Run("a saved checkpoint is built upon", func(t *testing.T) {
 		t.Parallel()
 		b := setup(t)
