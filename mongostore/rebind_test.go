@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"github.com/annals-es/annals/eventstore"
 	"github.com/annals-es/annals/projection"
@@ -112,4 +114,114 @@ func TestRebindDuringTheCallersTransaction(t *testing.T) {
 		require.NoError(t, err)
 		require.EqualValues(t, 1, info.Head)
 	}
+}
+
+// TestWatchMovesToAnotherClient moves what is watched, and where the place is kept,
+// and disconnects the client before each time.
+func TestWatchMovesToAnotherClient(t *testing.T) {
+	t.Parallel()
+	srv := serverFor(t)
+	items, places := watched(t, srv)
+	ctx := testContext(t)
+	cfg := WatchConfig{Tokens: places, Name: "w", SaveEvery: time.Nanosecond}
+	first(t, items, cfg)
+
+	client := srv.newClient(t)
+	target := NewTarget(client, func(c *mongo.Client) Watchable { return c.Database(srv.database).Collection("items") })
+	<-places.Rebind(client)
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	changes := make(chan Change[item])
+	done := make(chan error, 1)
+	go func() {
+		for change, err := range Watch[item](watching, target, cfg) {
+			if err != nil {
+				done <- err
+				return
+			}
+			select {
+			case changes <- change:
+			case <-watching.Done():
+			}
+		}
+	}()
+	next := 1
+	seen := func() { // the next item, once
+		t.Helper()
+		_, err := items.InsertOne(ctx, item{ID: next})
+		require.NoError(t, err)
+		for {
+			select {
+			case change := <-changes:
+				if change.Document == nil || change.Document.ID < 0 {
+					continue // the last one before comes again
+				}
+				require.Equal(t, next, change.Document.ID)
+				next++
+				return
+			case err := <-done:
+				require.NoError(t, err)
+			}
+		}
+	}
+	seen()
+	for range 3 {
+		fresh := srv.newClient(t)
+		drained := []<-chan struct{}{target.Rebind(fresh), places.Rebind(fresh)}
+		seen()
+		for _, ch := range drained {
+			<-ch
+		}
+		require.NoError(t, disconnect(client))
+		client = fresh
+		seen()
+	}
+	stop()
+	require.ErrorIs(t, <-done, context.Canceled)
+	require.True(t, isClosed(target.Rebind(client)), "the same client: nothing to wait for")
+	place, err := places.LoadToken(ctx, "w")
+	require.NoError(t, err)
+	require.NotNil(t, place)
+	require.NoError(t, WithTransaction(ctx, srv.client, func(ctx context.Context) error {
+		return places.SaveToken(ctx, "w", place) // on the client of the transaction
+	}))
+}
+
+// TestTriggersMoveToAnotherClient moves a trigger while it runs.
+func TestTriggersMoveToAnotherClient(t *testing.T) {
+	t.Parallel()
+	srv := serverFor(t)
+	items, places := watched(t, srv)
+	ctx := testContext(t)
+	client := srv.newClient(t)
+	<-places.Rebind(client)
+	ran := make(chan struct{}, 100)
+	m := &TriggerManager{Database: client.Database(srv.database), Tokens: places, Triggers: []Trigger{{
+		Name: "t", Collection: "items",
+		Run: func(context.Context, Change[bson.Raw]) error { ran <- struct{}{}; return nil },
+	}}}
+	running, stop := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() { done <- m.Run(running) }()
+	fires := func() {
+		t.Helper()
+		require.Eventually(t, func() bool {
+			_, err := items.InsertOne(ctx, bson.D{})
+			require.NoError(t, err)
+			select {
+			case <-ran:
+				return true
+			case <-time.After(50 * time.Millisecond):
+				return false
+			}
+		}, 30*time.Second, time.Millisecond)
+	}
+	fires()
+	next := srv.newClient(t)
+	<-places.Rebind(next)
+	<-m.Rebind(next)
+	require.NoError(t, disconnect(client))
+	fires()
+	stop()
+	require.ErrorIs(t, <-done, context.Canceled)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -46,8 +47,37 @@ type TriggerManager struct {
 	// Failed is called with a change that a trigger has failed on for all its
 	// attempts. A nil Failed, or an error of it, ends Run.
 	Failed func(ctx context.Context, trigger string, change Change[bson.Raw], err error) error
+	// Reauthenticate is as in [WatchConfig].
+	Reauthenticate func(context.Context) error
 	// Logger is told of failed attempts; nil for nobody.
 	Logger *slog.Logger
+
+	once sync.Once
+	seat *seat
+}
+
+// Rebind moves the triggers to another client of the same deployment, also while
+// they run; Tokens are moved by themselves. The channel is closed when the old
+// client is no longer in use. The function suits client.Client.OnSwap. Database
+// must be set.
+func (m *TriggerManager) Rebind(client *mongo.Client) (drained <-chan struct{}) {
+	return m.sit().rebind(client)
+}
+
+func (m *TriggerManager) sit() *seat {
+	m.once.Do(func() { m.seat = newSeat(m.Database.Client()) })
+	return m.seat
+}
+
+// target is what a trigger watches.
+func (m *TriggerManager) target(t Trigger) *Target {
+	return &Target{seat: m.sit(), of: func(client *mongo.Client) Watchable {
+		db := m.Database
+		if db.Client() != client {
+			db = client.Database(db.Name())
+		}
+		return db.Collection(t.Collection)
+	}}
 }
 
 // Run runs all triggers until ctx ends or one of them cannot go on, and returns
@@ -150,8 +180,8 @@ func onDocument(filter bson.D) bson.D {
 }
 
 func (m *TriggerManager) follow(ctx context.Context, t Trigger) error {
-	cfg := WatchConfig{Pipeline: t.pipeline(), FullDocument: true, Tokens: m.Tokens, Name: t.Name, Buffer: 16}
-	for change, err := range Watch[bson.Raw](ctx, m.Database.Collection(t.Collection), cfg) {
+	cfg := WatchConfig{Pipeline: t.pipeline(), FullDocument: true, Tokens: m.Tokens, Name: t.Name, Buffer: 16, Reauthenticate: m.Reauthenticate}
+	for change, err := range Watch[bson.Raw](ctx, m.target(t), cfg) {
 		if err != nil {
 			return err
 		}

@@ -86,10 +86,14 @@ type WatchConfig struct {
 	// Buffer is the number of changes read ahead, 64 by default. When it is full,
 	// the server is not asked for more.
 	Buffer int
+	// Reauthenticate is called when the server has refused the credentials, and
+	// returns nil when the target was moved to a client with new ones, as
+	// client.Client.Refresh does: see [Target]. Watching ends when it is nil.
+	Reauthenticate func(context.Context) error
 }
 
 // A Watchable is a *mongo.Collection, *mongo.Database or *mongo.Client (for the
-// whole deployment).
+// whole deployment), or a [Target] that is one of them on changing clients.
 type Watchable interface {
 	Watch(ctx context.Context, pipeline any, opts ...options.Lister[options.ChangeStreamOptions]) (*mongo.ChangeStream, error)
 }
@@ -184,7 +188,7 @@ func (p *placeKeeper) reached(ctx context.Context, token bson.Raw) error {
 		return nil
 	}
 	err := p.flush(ctx)
-	if err != nil && ctx.Err() == nil && isRetryable(err) {
+	if err != nil && ctx.Err() == nil && (isRetryable(err) || p.cfg.reauthenticated(ctx, err)) {
 		p.token = token // it will be saved with the next one
 		return nil
 	}
@@ -235,7 +239,24 @@ func (w *watcher) load(ctx context.Context) error {
 	return nil
 }
 
-func (w *watcher) open(ctx context.Context) (*mongo.ChangeStream, error) {
+// reauthenticated reports whether credentials were refused and new ones have been
+// got since.
+func (c *WatchConfig) reauthenticated(ctx context.Context, err error) bool {
+	return c.Reauthenticate != nil && isRefused(err) && c.Reauthenticate(ctx) == nil
+}
+
+// enter returns what to open a stream on, which is in use until leave, and whether
+// it has moved since.
+func (w *watcher) enter() (target Watchable, leave func(), moved func() bool) {
+	t, ok := w.target.(*Target)
+	if !ok {
+		return w.target, func() {}, func() bool { return false }
+	}
+	on := t.seat.enter()
+	return t.of(on.client), on.used.Leave, on.used.Retired
+}
+
+func (w *watcher) open(ctx context.Context, target Watchable) (*mongo.ChangeStream, error) {
 	opts := options.ChangeStream().SetMaxAwaitTime(awaitTime)
 	if w.cfg.FullDocument {
 		opts.SetFullDocument(options.UpdateLookup)
@@ -251,18 +272,20 @@ func (w *watcher) open(ctx context.Context) (*mongo.ChangeStream, error) {
 	if pipeline == nil {
 		pipeline = mongo.Pipeline{}
 	}
-	return w.target.Watch(ctx, pipeline, opts)
+	return target.Watch(ctx, pipeline, opts)
 }
 
 // read sends changes until ctx ends or the stream cannot be continued.
 func (w *watcher) read(ctx context.Context, out chan<- rawChange) error {
 	for attempt := 0; ; attempt++ {
 		before := w.place
-		err := w.readOnce(ctx, out)
+		target, leave, moved := w.enter()
+		err := w.readOnce(ctx, target, moved, out)
+		leave()
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err != nil && !isRetryable(err) {
+		if err != nil && !isRetryable(err) && !moved() && !w.cfg.reauthenticated(ctx, err) {
 			return err
 		}
 		if string(before) != string(w.place) {
@@ -274,14 +297,14 @@ func (w *watcher) read(ctx context.Context, out chan<- rawChange) error {
 	}
 }
 
-// readOnce reads one change stream to its end.
-func (w *watcher) readOnce(ctx context.Context, out chan<- rawChange) error {
-	cs, err := w.open(ctx)
+// readOnce reads one change stream to its end, or until its target has moved.
+func (w *watcher) readOnce(ctx context.Context, target Watchable, moved func() bool, out chan<- rawChange) error {
+	cs, err := w.open(ctx, target)
 	if err != nil {
 		return err
 	}
 	defer closeChangeStream(ctx, cs)
-	for {
+	for w.place == nil || !moved() {
 		change := rawChange{}
 		switch {
 		case cs.TryNext(ctx):
@@ -312,6 +335,7 @@ func (w *watcher) readOnce(ctx context.Context, out chan<- rawChange) error {
 			return nil // opened again behind it
 		}
 	}
+	return nil // opened again on the other client
 }
 
 func decodeWatched[T any](doc bson.Raw) (c Change[T], err error) {
@@ -341,36 +365,4 @@ func decodeWatched[T any](doc bson.Raw) (c Change[T], err error) {
 		}
 	}
 	return c, nil
-}
-
-// Tokens is a [TokenStore] on MongoDB, for places of [Watch] and triggers. With a
-// transaction in the context a place is saved as part of it.
-type Tokens struct {
-	coll *mongo.Collection
-}
-
-var _ TokenStore = (*Tokens)(nil)
-
-// NewTokens returns a TokenStore that keeps its documents in a collection.
-func NewTokens(coll *mongo.Collection) *Tokens { return &Tokens{coll: coll} }
-
-// LoadToken implements [TokenStore].
-func (t *Tokens) LoadToken(ctx context.Context, name string) (bson.Raw, error) {
-	var doc struct {
-		Token bson.Raw `bson:"token"`
-	}
-	err := t.coll.FindOne(ctx, bson.D{{Key: "_id", Value: name}}).Decode(&doc)
-	if errors.Is(err, mongo.ErrNoDocuments) {
-		return nil, nil
-	}
-	return doc.Token, wrap(fmt.Sprintf("load token %q", name), err)
-}
-
-// SaveToken implements [TokenStore].
-func (t *Tokens) SaveToken(ctx context.Context, name string, token bson.Raw) error {
-	_, err := t.coll.UpdateOne(ctx,
-		bson.D{{Key: "_id", Value: name}},
-		bson.D{{Key: "$set", Value: bson.D{{Key: "token", Value: token}}}, {Key: "$currentDate", Value: bson.D{{Key: "at", Value: true}}}},
-		options.UpdateOne().SetUpsert(true))
-	return wrap(fmt.Sprintf("save token %q", name), err)
 }
