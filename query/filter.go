@@ -20,6 +20,7 @@ import (
 // mistake is kept inside the Filter and comes out of Build (and of every
 // operation that uses the Filter), together with all other mistakes.
 type Filter struct {
+	_    [0]func() // not comparable with ==
 	kind kind
 	// broken is set when a mistake is anywhere inside.
 	broken bool
@@ -27,9 +28,48 @@ type Filter struct {
 	explicit bool
 	// field is the path, or the operator's name for an operator that stands at the top level.
 	field string
-	// value is the operand, and the error of a Filter of kind kindInvalid.
+	// value is the operand, a *group for a Filter made of Filters, and the error
+	// of a Filter of kind kindInvalid.
 	value any
-	subs  []Filter
+}
+
+// A group holds the Filters that another one is made of. They are apart from it
+// because a Filter without them fits into the registers of a processor.
+type group struct{ list []Filter }
+
+// roomy is a group in one piece of memory with the place for its list.
+type roomy[A any] struct {
+	group
+	room A
+}
+
+// groupFor returns an empty group with room for n Filters.
+func groupFor(n int) *group {
+	switch {
+	case n <= 2:
+		g := new(roomy[[2]Filter])
+		g.list = g.room[:0]
+		return &g.group
+	case n <= 5:
+		g := new(roomy[[5]Filter])
+		g.list = g.room[:0]
+		return &g.group
+	}
+	return &group{list: make([]Filter, 0, n)}
+}
+
+func groupOf(filters ...Filter) *group {
+	g := groupFor(len(filters))
+	g.list = append(g.list, filters...)
+	return g
+}
+
+// subs are the Filters that this one is made of. They are shared: read only.
+func (f *Filter) subs() []Filter {
+	if g, ok := f.value.(*group); ok {
+		return g.list
+	}
+	return nil
 }
 
 // Element stands for the field name in conditions on the elements of an array,
@@ -46,13 +86,13 @@ const (
 	kindInvalid
 	// kindBare is equality written without an operator: {field: value}.
 	kindBare
-	// kindAnd and kindOr and kindNor have subs.
+	// kindAnd, kindOr and kindNor have a group.
 	kindAnd
 	kindOr
 	kindNor
-	// kindNot negates subs[0], a condition on one field.
+	// kindNot negates the one condition of its group, which is on one field.
 	kindNot
-	// kindElem is $elemMatch with subs.
+	// kindElem is $elemMatch with a group.
 	kindElem
 	// kindTop is an operator at the top level: field holds its name.
 	kindTop
@@ -139,7 +179,7 @@ func And(filters ...Filter) Filter {
 			nothing = true
 			n++
 		case kindAnd:
-			n += len(f.subs)
+			n += len(f.subs())
 		default:
 			n++
 		}
@@ -150,20 +190,20 @@ func And(filters ...Filter) Filter {
 	if n == 0 {
 		return Filter{explicit: explicit}
 	}
-	subs := make([]Filter, 0, n)
+	all := groupFor(n)
 	for i := range filters {
 		switch f := &filters[i]; f.kind {
 		case kindEverything:
 		case kindAnd:
-			subs = append(subs, f.subs...)
+			all.list = append(all.list, f.subs()...)
 		default:
-			subs = append(subs, *f)
+			all.list = append(all.list, *f)
 		}
 	}
 	if n == 1 {
-		return subs[0]
+		return all.list[0]
 	}
-	return Filter{kind: kindAnd, subs: subs, broken: broken}
+	return Filter{kind: kindAnd, value: all, broken: broken}
 }
 
 // Or matches what at least one of the filters matches. Or of nothing matches
@@ -178,7 +218,7 @@ func Or(filters ...Filter) Filter {
 			everything = true
 		case kindNothing:
 		case kindOr:
-			subs = append(subs, f.subs...)
+			subs = append(subs, f.subs()...)
 		default:
 			subs = append(subs, f)
 		}
@@ -191,7 +231,7 @@ func Or(filters ...Filter) Filter {
 	case len(subs) == 1:
 		return subs[0]
 	}
-	return Filter{kind: kindOr, subs: subs, broken: broken}
+	return Filter{kind: kindOr, value: &group{subs}, broken: broken}
 }
 
 // Nor matches what none of the filters matches. Nor of nothing matches
@@ -204,9 +244,9 @@ func Nor(filters ...Filter) Filter {
 	case kindNothing:
 		return Everything()
 	case kindOr:
-		return Filter{kind: kindNor, subs: f.subs, broken: f.broken}
+		return Filter{kind: kindNor, value: f.value, broken: f.broken}
 	}
-	return Filter{kind: kindNor, subs: []Filter{f}, broken: f.broken}
+	return Filter{kind: kindNor, value: groupOf(f), broken: f.broken}
 }
 
 // Not matches what the filter doesn't match: with a condition on a field, also
@@ -216,17 +256,17 @@ func Not(f Filter) Filter {
 	case f.kind == kindInvalid:
 		return f
 	case f.kind == kindNot:
-		return f.subs[0]
-	case f.kind == kindNor && len(f.subs) == 1:
-		return f.subs[0]
+		return f.subs()[0]
+	case f.kind == kindNor && len(f.subs()) == 1:
+		return f.subs()[0]
 	case f.kind == kindNor:
-		return Filter{kind: kindOr, subs: f.subs, broken: f.broken}
+		return Filter{kind: kindOr, value: f.value, broken: f.broken}
 	case f.kind == kindBare:
 		return Filter{kind: kindNe, field: f.field, value: f.value}
 	case f.kind == kindNe:
 		return compareChecked(kindEq, f.field, f.value)
 	case f.onField():
-		return Filter{kind: kindNot, field: f.field, subs: []Filter{f}, broken: f.broken}
+		return Filter{kind: kindNot, field: f.field, value: groupOf(f), broken: f.broken}
 	}
 	return Nor(f)
 }
@@ -267,7 +307,7 @@ func (f Filter) collect(errs *[]error) {
 	if f.kind == kindInvalid {
 		*errs = append(*errs, f.value.(error))
 	}
-	for _, s := range f.subs {
+	for _, s := range f.subs() {
 		s.collect(errs)
 	}
 }

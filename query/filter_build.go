@@ -20,7 +20,7 @@ func (f Filter) Build() (bson.D, error) {
 
 func (f Filter) document() (bson.D, error) {
 	if f.kind == kindAnd {
-		return pack(f.subs)
+		return pack(f.subs())
 	}
 	one := [1]Filter{f}
 	return pack(one[:])
@@ -39,9 +39,64 @@ type slot struct {
 const stackSlots = 8
 
 // pack puts conditions into as few documents as possible: a condition joins the
-// first document that has no other use for its key. The parts of a document
-// come out of one allocation, however many they are.
+// first document that has no other use for its key.
 func pack(conditions []Filter) (bson.D, error) {
+	if operators, ok := apart(conditions); ok {
+		return packApart(conditions, operators), nil
+	}
+	return packTogether(conditions)
+}
+
+// apart reports whether every condition has a key of its own and at most one
+// operator, as nearly all filters are, and how many have one.
+func apart(conditions []Filter) (operators int, ok bool) {
+	if len(conditions) > stackSlots {
+		return 0, false
+	}
+	for i := range conditions {
+		c := &conditions[i]
+		switch {
+		case c.kind >= kindEq:
+			operators++
+		case c.kind != kindBare:
+			return 0, false
+		}
+		if c.field == Element {
+			return 0, false
+		}
+		for j := range i {
+			if conditions[j].field == c.field {
+				return 0, false
+			}
+		}
+	}
+	return operators, true
+}
+
+// packApart writes conditions that are apart: their keys, and behind them in the
+// same piece of memory their operators.
+func packApart(conditions []Filter, operatorCount int) bson.D {
+	arena := make([]bson.E, len(conditions)+operatorCount)
+	keys, ops := arena[:len(conditions):len(conditions)], arena[len(conditions):]
+	var boxes boxer
+	for i := range conditions {
+		c := &conditions[i]
+		keys[i].Key = c.field
+		if c.kind == kindBare {
+			keys[i].Value = c.value
+			continue
+		}
+		ops[0] = bson.E{Key: operators[c.kind], Value: c.value}
+		boxes.add(&keys[i], ops[:1:1])
+		ops = ops[1:]
+	}
+	boxes.flush()
+	return keys
+}
+
+// packTogether is pack for conditions that may meet in one key. The parts of a
+// document come out of one allocation here too.
+func packTogether(conditions []Filter) (bson.D, error) {
 	var slotBuf [stackSlots]slot
 	var placeBuf [stackSlots]int32
 	p := packing{conditions: conditions, slots: slotBuf[:0], places: placeBuf[:0]}
@@ -216,15 +271,12 @@ func sharesOperator(a, b *Filter) bool {
 
 // fill writes the keys and, behind them, the operators of each.
 func (p *packing) fill(keys, ops []bson.E) error {
-	var boxes [stackSlots]bson.D
-	var owners [stackSlots]int32
-	boxed := 0
+	var boxes boxer
 	for j := range p.slots {
 		s := &p.slots[j]
-		c := &p.conditions[s.first]
 		keys[j].Key = s.key
 		if !s.operator {
-			if err := c.plain(&keys[j]); err != nil {
+			if err := p.conditions[s.first].plain(&keys[j]); err != nil {
 				return err
 			}
 			continue
@@ -233,14 +285,10 @@ func (p *packing) fill(keys, ops []bson.E) error {
 		if err != nil {
 			return err
 		}
-		boxes[boxed], owners[boxed] = ops[:n:n], int32(j)
+		boxes.add(&keys[j], ops[:n:n])
 		ops = ops[n:]
-		if boxed++; boxed == stackSlots {
-			box(keys, owners[:], boxes[:])
-			boxed = 0
-		}
 	}
-	box(keys, owners[:boxed], boxes[:boxed])
+	boxes.flush()
 	return nil
 }
 
@@ -263,32 +311,35 @@ func (p *packing) operators(s *slot, at int32, to []bson.E) (int, error) {
 	return n, nil
 }
 
-// box turns documents into interface values. Each conversion by itself costs an
-// allocation; taking them out of a boxed array costs one for all: reflect hands
-// out the elements of an array that can't be changed any more without copying.
-func box(keys []bson.E, owners []int32, docs []bson.D) {
-	switch {
-	case len(docs) == 0:
-	case len(docs) == 1:
-		keys[owners[0]].Value = docs[0]
-	case len(docs) <= 4:
-		rv := reflect.ValueOf([4]bson.D(padded[[4]bson.D](docs)))
-		for i, o := range owners {
-			keys[o].Value = rv.Index(i).Interface()
-		}
-	default:
-		rv := reflect.ValueOf([stackSlots]bson.D(padded[[stackSlots]bson.D](docs)))
-		for i, o := range owners {
-			keys[o].Value = rv.Index(i).Interface()
-		}
-	}
+// A boxer makes documents the values of keys. Each conversion of a slice to an
+// interface by itself costs an allocation; taken out of a boxed array four cost
+// one: reflect hands out the elements of an array that can't be changed any
+// more without copying.
+type boxer struct {
+	n    int
+	keys [4]*bson.E
+	docs [4]bson.D
 }
 
-func padded[A [4]bson.D | [stackSlots]bson.D](docs []bson.D) (a A) {
-	for i := range docs {
-		a[i] = docs[i]
+func (b *boxer) add(key *bson.E, doc bson.D) {
+	if b.n == len(b.docs) {
+		b.flush()
 	}
-	return a
+	b.keys[b.n], b.docs[b.n] = key, doc
+	b.n++
+}
+
+func (b *boxer) flush() {
+	switch {
+	case b.n == 1:
+		b.keys[0].Value = b.docs[0]
+	case b.n > 1:
+		boxed := reflect.ValueOf(b.docs)
+		for i := range b.n {
+			b.keys[i].Value = boxed.Index(i).Interface()
+		}
+	}
+	b.n = 0
 }
 
 // plain fills the value of a key that has no operators of its own.
@@ -299,9 +350,9 @@ func (f *Filter) plain(e *bson.E) error {
 	case kindNothing:
 		e.Value = bson.D{{Key: "$in", Value: bson.A{}}}
 	case kindOr, kindNor:
-		parts := make(bson.A, len(f.subs))
-		for i := range f.subs {
-			d, err := f.subs[i].document()
+		parts := make(bson.A, len(f.subs()))
+		for i, sub := range f.subs() {
+			d, err := sub.document()
 			if err != nil {
 				return err
 			}
@@ -319,7 +370,7 @@ func (f *Filter) operatorsInto(to []bson.E) (int, error) {
 		return copy(to, f.value.(bson.D)), nil
 	case kindNot:
 		var inner [2]bson.E
-		n, err := f.subs[0].operatorsInto(inner[:])
+		n, err := f.subs()[0].operatorsInto(inner[:])
 		if err != nil {
 			return 0, err
 		}
@@ -339,13 +390,13 @@ func (f *Filter) operatorsInto(to []bson.E) (int, error) {
 // elements builds what stands under $elemMatch: a filter on the fields of an
 // element, or operators on the element itself.
 func (f *Filter) elements() (bson.D, error) {
-	all := And(f.subs...)
+	all := And(f.subs()...)
 	if all.kind == kindEverything {
 		return bson.D{}, nil
 	}
 	subs := []Filter{all}
 	if all.kind == kindAnd {
-		subs = all.subs
+		subs = all.subs()
 	}
 	self := 0
 	for i := range subs {
@@ -390,8 +441,8 @@ func (f *Filter) usesElement() bool {
 		return true
 	}
 	if f.kind == kindOr || f.kind == kindNor {
-		for i := range f.subs {
-			if f.subs[i].usesElement() {
+		for _, sub := range f.subs() {
+			if sub.usesElement() {
 				return true
 			}
 		}

@@ -197,7 +197,7 @@ func ElemMatch(field string, conditions ...Filter) Filter {
 	if err := checkField(field); err != nil {
 		return wrong("filter: %v", err)
 	}
-	f := Filter{kind: kindElem, field: field, subs: append([]Filter(nil), conditions...)}
+	f := Filter{kind: kindElem, field: field, value: groupOf(conditions...)}
 	for _, c := range conditions {
 		f.broken = f.broken || c.broken
 	}

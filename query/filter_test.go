@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"pgregory.net/rapid"
 
 	"github.com/annals-es/annals/query"
 	"github.com/annals-es/annals/query/expr"
@@ -287,3 +288,35 @@ func TestFilterAllocations(t *testing.T) {
 }
 
 var errSomething = errors.New("something")
+
+// Both ways to write conditions down give the same document, and documents
+// built twice share nothing that a caller could spoil.
+func TestConditionsApartAndTogether(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		condition := rapid.Custom(func(t *rapid.T) query.Filter {
+			field := rapid.SampledFrom([]string{"a", "b", "c", "d.e", "f", "g"}).Draw(t, "field")
+			n := rapid.IntRange(0, 9).Draw(t, "n")
+			return rapid.SampledFrom([]query.Filter{
+				query.Eq(field, n), query.Eq(field, bson.D{{Key: "$gt", Value: n}}), query.Gte(field, n), query.Ne(field, n), query.In(field, n, n+1),
+				query.Exists(field), query.HasPrefix(field, "x"), query.EqualFold(field, "x"), query.Not(query.Gt(field, n)),
+				query.ElemMatch(field, query.Gt(query.Element, n)),
+			}).Draw(t, "condition")
+		})
+		f := query.And(rapid.SliceOfN(condition, 2, 10).Draw(t, "conditions")...)
+		want, err := query.BuildTogether(f)
+		require.NoError(t, err)
+		got, err := f.Build()
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+		for i := range got {
+			if operators, ok := got[i].Value.(bson.D); ok && len(operators) > 0 {
+				operators[0] = bson.E{Key: "spoilt"}
+			}
+			got[i] = bson.E{Key: "spoilt"}
+		}
+		again, err := f.Build()
+		require.NoError(t, err)
+		require.Equal(t, want, again)
+	})
+}

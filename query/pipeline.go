@@ -131,8 +131,8 @@ func (f *Filter) uses(is func(*Filter) bool) bool {
 	if is(f) {
 		return true
 	}
-	for i := range f.subs {
-		if f.subs[i].uses(is) {
+	for _, sub := range f.subs() {
+		if sub.uses(is) {
 			return true
 		}
 	}

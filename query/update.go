@@ -249,12 +249,12 @@ func (f Filter) prefixed(identifier string) Filter {
 	case f.field != "" && f.kind != kindTop:
 		f.field = identifier + "." + f.field
 	}
-	if f.kind != kindElem {
-		subs := make([]Filter, len(f.subs))
-		for i, s := range f.subs {
-			subs[i] = s.prefixed(identifier)
+	if subs := f.subs(); subs != nil && f.kind != kindElem {
+		renamed := groupFor(len(subs))
+		for _, s := range subs {
+			renamed.list = append(renamed.list, s.prefixed(identifier))
 		}
-		f.subs = subs
+		f.value = renamed
 	}
 	return f
 }
