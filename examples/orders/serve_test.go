@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bufio"
-	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -13,47 +11,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/annals-es/annals/eventstore"
 	"github.com/annals-es/annals/examples/orders/api"
-	"github.com/annals-es/annals/mongostore/client"
 )
 
 // start serves a shop with the orders of the tour and returns its address.
 func start(t *testing.T) string {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	r, w := io.Pipe()
-	done := make(chan error, 1)
-	database := "orders_test_" + eventstore.NewEventID().String()
-	t.Cleanup(func() { drop(t, database) })
-	go func() {
-		err := run(ctx, []string{"serve", "-listen", "127.0.0.1:0", "-demo=true", "-database", database}, os.LookupEnv, w)
-		_ = w.CloseWithError(err)
-		done <- err
-	}()
-	line, err := bufio.NewReader(r).ReadString('\n')
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		cancel()
-		require.NoError(t, <-done, "it stops cleanly")
-	})
-	url, _, _ := strings.Cut(line, " ")
-	return strings.TrimSuffix(url, "/")
-}
-
-// drop removes a database from the server of MONGODB_URI; a simulated one has
-// gone with the test.
-func drop(t *testing.T, database string) {
-	t.Helper()
-	if os.Getenv("MONGODB_URI") == "" {
-		return
-	}
-	cfg, err := client.FromEnv(os.LookupEnv)
-	require.NoError(t, err)
-	c, err := client.Connect(context.Background(), cfg)
-	require.NoError(t, err)
-	require.NoError(t, c.Mongo().Database(database).Drop(context.Background()))
-	require.NoError(t, c.Close(context.Background()))
+	database := databaseName(t, os.LookupEnv)
+	return begin(t, os.LookupEnv, "serve", "-demo=true", "-database", database).url
 }
 
 type answer struct {
