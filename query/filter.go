@@ -360,41 +360,13 @@ func Unchecked(filter bson.D) Filter {
 	if err != nil {
 		return wrong("unchecked filter: %v", err)
 	}
-	if js := findJavaScript(v); js != "" {
-		return wrong("unchecked filter: %s runs JavaScript on the server, which is not offered", js)
+	if err := literal.RefuseJavaScript(v); err != nil {
+		return wrong("unchecked filter: %v", err)
 	}
 	if len(filter) == 0 {
 		return Everything()
 	}
 	return Filter{kind: kindUnchecked, value: v}
-}
-
-// findJavaScript looks for the operators that run code on the server.
-func findJavaScript(v any) string {
-	switch x := v.(type) {
-	case bson.D:
-		for _, e := range x {
-			switch e.Key {
-			case "$where", "$function", "$accumulator":
-				return e.Key
-			}
-			if js := findJavaScript(e.Value); js != "" {
-				return js
-			}
-		}
-	case bson.A:
-		for _, e := range x {
-			if js := findJavaScript(e); js != "" {
-				return js
-			}
-		}
-	case bson.Raw:
-		var d bson.D
-		if bson.Unmarshal(x, &d) == nil {
-			return findJavaScript(d)
-		}
-	}
-	return ""
 }
 
 // String shows the filter as Extended JSON, for logs and tests: it holds the

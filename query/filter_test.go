@@ -320,3 +320,34 @@ func TestConditionsApartAndTogether(t *testing.T) {
 		require.Equal(t, want, again)
 	})
 }
+
+func TestRawArrayIsAnArray(t *testing.T) {
+	t.Parallel()
+	_, array, err := bson.MarshalValue(bson.A{1, 2})
+	require.NoError(t, err)
+	require.JSONEq(t, `{"a":[1,2]}`, query.Eq("a", bson.RawArray(array)).String())
+}
+
+// What the server would run as code is found however it is written.
+func TestUncheckedRefusesJavaScript(t *testing.T) {
+	t.Parallel()
+	type tagged struct {
+		Where string `bson:"$where"`
+	}
+	raw, err := bson.Marshal(tagged{"1"})
+	require.NoError(t, err)
+	array, err := bson.Marshal(bson.D{{Key: "0", Value: bson.Raw(raw)}})
+	require.NoError(t, err)
+	for _, v := range []any{
+		bson.D{{Key: "$where", Value: "1"}}, bson.M{"a": bson.A{bson.M{"$function": 1}}}, []bson.D{{{Key: "$accumulator", Value: 1}}},
+		bson.Raw(raw), bson.RawValue{Type: bson.TypeEmbeddedDocument, Value: raw}, bson.RawArray(array),
+		bson.RawValue{Type: bson.TypeArray, Value: array}, tagged{}, &tagged{}, []tagged{{}},
+	} {
+		_, err := query.Unchecked(bson.D{{Key: "$or", Value: bson.A{v}}}).Build()
+		require.ErrorContains(t, err, "JavaScript", "%T", v)
+		_, err = query.Pipe().Stage(bson.D{{Key: "$match", Value: v}}).Build()
+		require.ErrorContains(t, err, "JavaScript", "%T", v)
+		_, err = expr.Unchecked(bson.D{{Key: "$ifNull", Value: bson.A{v, 1}}}).Build()
+		require.ErrorContains(t, err, "JavaScript", "%T", v)
+	}
+}

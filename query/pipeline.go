@@ -74,8 +74,8 @@ func (p Pipeline) Stage(stage bson.D) Pipeline {
 	if err != nil {
 		return p.fail(stage[0].Key, "%v", err)
 	}
-	if js := findJavaScript(v); js != "" {
-		return p.fail(stage[0].Key, "%s runs JavaScript on the server, which is not offered", js)
+	if err := literal.RefuseJavaScript(v); err != nil {
+		return p.fail(stage[0].Key, "%v", err)
 	}
 	return p.add(stage[0].Key, v.(bson.D)[0].Value)
 }

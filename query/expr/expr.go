@@ -183,36 +183,10 @@ func Unchecked(v any) Expr {
 	if err != nil {
 		return fail(fmt.Errorf("unchecked expression: %w", err))
 	}
-	if op := findJavaScript(out); op != "" {
-		return fail(fmt.Errorf("unchecked expression: %s runs JavaScript on the server, which is not offered", op))
+	if err := literal.RefuseJavaScript(out); err != nil {
+		return fail(fmt.Errorf("unchecked expression: %w", err))
 	}
 	return Expr{value: out}
-}
-
-func findJavaScript(v any) string {
-	switch x := v.(type) {
-	case bson.D:
-		for _, e := range x {
-			if e.Key == "$function" || e.Key == "$accumulator" || e.Key == "$where" {
-				return e.Key
-			}
-			if op := findJavaScript(e.Value); op != "" {
-				return op
-			}
-		}
-	case bson.A:
-		for _, e := range x {
-			if op := findJavaScript(e); op != "" {
-				return op
-			}
-		}
-	case bson.Raw:
-		var d bson.D
-		if bson.Unmarshal(x, &d) == nil {
-			return findJavaScript(d)
-		}
-	}
-	return ""
 }
 
 func fail(err error) Expr { return Expr{err: err} }

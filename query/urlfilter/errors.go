@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/annals-es/annals/query"
@@ -23,7 +24,7 @@ const (
 
 // A Problem is one mistake of a request.
 type Problem struct {
-	// Parameter is the parameter as it came, shortened if it is long.
+	// Parameter is the parameter as it came, shortened if it is long, without control characters.
 	Parameter string `json:"parameter,omitempty"`
 	// Code is one of the Code constants.
 	Code string `json:"code"`
@@ -85,7 +86,12 @@ func (e *Error) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 // shortened keeps what came from outside short enough for an answer and a log.
 func shortened(s string) string {
 	const longest = 64
-	s = strings.ToValidUTF8(s, "?")
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == utf8.RuneError {
+			return '?'
+		}
+		return r
+	}, s[:min(len(s), 8*longest)])
 	if len(s) <= longest {
 		return s
 	}

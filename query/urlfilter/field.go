@@ -50,10 +50,10 @@ type Field struct {
 	// Type is how values are written.
 	Type Type
 	// Ops are the allowed operators; none means all that the type has: text has eq, ne, in, nin, exists and prefix
-	// (contains and suffix read the whole index and must be allowed by name); bool, ids eq, ne, in, nin and exists; the others
-	// comparisons as well.
+	// (contains and suffix read the whole index and must be allowed by name); bool, ids and text with an Enum eq, ne, in, nin
+	// and exists; the others comparisons as well.
 	Ops []Op
-	// Enum, if not empty, are the only allowed values, as written in the URL.
+	// Enum, if not empty, are the only allowed values, as written in the URL, with every operator but exists.
 	Enum []string
 	// Sortable allows to sort by the field.
 	Sortable bool
@@ -177,6 +177,9 @@ func (f Field) ops() []Op {
 	}
 	switch f.Type {
 	case String:
+		if len(f.Enum) > 0 {
+			return []Op{Eq, Ne, In, Nin, Exists}
+		}
 		return []Op{Eq, Ne, In, Nin, Exists, Prefix}
 	case Bool, ObjectID, UUID:
 		return []Op{Eq, Ne, In, Nin, Exists}

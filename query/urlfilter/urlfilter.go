@@ -80,6 +80,9 @@ type Params struct {
 	Sort, Limit, Cursor, Page string
 }
 
+// none is the name of a parameter that there isn't.
+const none = "-"
+
 func (p Params) withDefaults() Params {
 	for _, d := range []struct {
 		name *string
@@ -90,6 +93,21 @@ func (p Params) withDefaults() Params {
 		}
 	}
 	return p
+}
+
+// check refuses one name with two meanings.
+func (p Params) check(ignore []string) error {
+	seen := slices.Clone(ignore)
+	for _, name := range []string{p.Sort, p.Limit, p.Cursor, p.Page} {
+		if name == none {
+			continue
+		}
+		if slices.Contains(seen, name) {
+			return fmt.Errorf("urlfilter: Config.Params: the name %q is taken", name)
+		}
+		seen = append(seen, name)
+	}
+	return nil
 }
 
 // A Spec is a checked Config. It is immutable and safe for concurrent use.
@@ -113,6 +131,9 @@ func New(config Config) (*Spec, error) {
 	if config.MaxLimit == 0 {
 		config.MaxLimit = max(100, config.DefaultLimit)
 	}
+	if err := config.Params.check(config.Ignore); err != nil {
+		return nil, err
+	}
 	switch {
 	case len(config.Fields) == 0:
 		return nil, fmt.Errorf("urlfilter: Config.Fields is empty")
@@ -132,9 +153,13 @@ func New(config Config) (*Spec, error) {
 		}
 		s.fields[f.Name] = f
 	}
-	for _, k := range config.DefaultSort {
-		if _, _, err := k.SortField(); err != nil {
+	for i, k := range config.DefaultSort {
+		path, _, err := k.SortField()
+		if err != nil {
 			return nil, fmt.Errorf("urlfilter: Config.DefaultSort: %w", err)
+		}
+		if slices.ContainsFunc(config.DefaultSort[:i], func(earlier query.SortKey) bool { return earlier.Path() == path }) {
+			return nil, fmt.Errorf("urlfilter: Config.DefaultSort: %q is given twice", path)
 		}
 	}
 	return s, nil
@@ -223,7 +248,7 @@ func (p *parser) parameter(name string, values []string) {
 	params := p.spec.config.Params
 	switch {
 	case slices.Contains(p.spec.config.Ignore, name):
-	case name == "-":
+	case name == none:
 		p.unknown(name)
 	case name == params.Sort:
 		p.once(name, values, p.sort)
@@ -281,14 +306,14 @@ func (p *parser) sort(v string) {
 		switch {
 		case !ok || !f.Sortable:
 			p.wrong(name, CodeField, "can't sort by %q; sortable: %s", shortened(field), p.spec.sortable())
-		case seen[field]:
+		case seen[f.Path]:
 			p.wrong(name, CodeRepeated, "%q is given twice", field)
 		case descending:
 			keys = append(keys, f.sortKey(query.Desc(f.Path)))
 		default:
 			keys = append(keys, f.sortKey(query.Asc(f.Path)))
 		}
-		seen[field] = true
+		seen[f.Path] = true
 	}
 	p.request.Sort = keys
 }

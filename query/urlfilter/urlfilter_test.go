@@ -150,12 +150,25 @@ func TestParseRefuses(t *testing.T) {
 		"sort=total,placed_at,customer,total", "total=", "total=1e3", "total=9223372036854775808", "weight=Infinity", "weight=0x1p-2",
 		"id=xyz", "ref=0e3b9063", "price=NaN", "paid[exists]=1", "total[in]=1,x", "size=l", "customer=%ff", "customer=%00",
 		"customer=" + strings.Repeat("x", 2000), "total[in]=" + strings.Repeat("1,", 200) + "1", strings.Repeat("total=1&", 60), "total[gt][lt]=1", "total]=1", "[eq]=1", "=1",
-		"placed_at=yesterday", "cursor=" + strings.Repeat("x", 9000), "a;b=%zz",
+		"status[prefix]=pa", "placed_at=yesterday", "cursor=" + strings.Repeat("x", 9000), "a;b=%zz",
 	} {
 		_, err := spec.ParseString(raw)
 		var e *urlfilter.Error
 		require.ErrorAs(t, err, &e, raw)
 	}
+}
+
+// Two names of one path are one sort key, and what came doesn't reach a log as it is.
+func TestParseAliasesAndControlCharacters(t *testing.T) {
+	t.Parallel()
+	spec := urlfilter.MustNew(urlfilter.Config{
+		Fields: []urlfilter.Field{{Name: "a", Path: "x", Type: urlfilter.Int, Sortable: true}, {Name: "b", Path: "x", Type: urlfilter.Int, Sortable: true}},
+		Params: urlfilter.Params{Page: "-", Cursor: "-"},
+	})
+	_, err := spec.ParseString("sort=a,-b")
+	require.ErrorContains(t, err, "given twice")
+	_, err = spec.ParseString("a%00%0Alevel%3Derror=1")
+	require.ErrorContains(t, err, "a??level=error: there is no such filter")
 }
 
 func TestProblemDetails(t *testing.T) {
@@ -188,6 +201,9 @@ func TestNewRefuses(t *testing.T) {
 		"bad limits":      {Fields: []urlfilter.Field{ok}, DefaultLimit: 50, MaxLimit: 10},
 		"too high limit":  {Fields: []urlfilter.Field{ok}, MaxLimit: 1_000_000},
 		"bad sort":        {Fields: []urlfilter.Field{ok}, DefaultSort: []query.SortKey{query.Asc("$x")}},
+		"sort twice":      {Fields: []urlfilter.Field{ok}, DefaultSort: []query.SortKey{query.Asc("x"), query.Desc("x")}},
+		"params alike":    {Fields: []urlfilter.Field{ok}, Params: urlfilter.Params{Sort: "limit"}},
+		"param ignored":   {Fields: []urlfilter.Field{ok}, Ignore: []string{"page"}},
 		"broken selector": {Fields: []urlfilter.Field{urlfilter.For("x", query.FieldOf(func(*order) *string { return new(string) }))}},
 	} {
 		_, err := urlfilter.New(c)

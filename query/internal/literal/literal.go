@@ -64,6 +64,9 @@ func of(v any, depth int) (any, Class, error) {
 		return nil, 0, fmt.Errorf("a value of type %T is not accepted", v)
 	case bson.RawValue:
 		return ofRaw(x)
+	case bson.RawArray:
+		// The driver would store it as binary data.
+		return ofRaw(bson.RawValue{Type: bson.TypeArray, Value: x})
 	case Expression:
 		return nil, 0, fmt.Errorf("%s stands where a value belongs", x.NotAValue())
 	}
