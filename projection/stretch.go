@@ -199,6 +199,7 @@ func (s *stride) take(ctx, soft context.Context, c chunk) bool {
 	if f := p.stage(ctx, soft, c.items, nil, &s.step); f != nil {
 		p.work.rewind()
 		p.narrow = c.through
+		p.span = p.pieceMost() // where one fails there may be more
 		p.cuts = p.cuts || errors.Is(f, errCut)
 		return false
 	}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/annals-es/annals/eventstore"
@@ -30,55 +32,125 @@ func benchRegistry() *eventstore.Registry {
 
 func summaries() projection.Fold[summary] {
 	return projection.Fold[summary]{Name: "summaries", Handlers: []projection.FoldHandler[summary]{
-		projection.FoldOn(nil, func(s summary, v lineAdded, e eventstore.Event) summary {
-			if s.Events == 0 {
-				s = summary{Customer: "customer-" + v.Order, Status: "open", Note: "leave it with the neighbours if nobody is at home"}
-			}
-			s.Events++
-			s.Total += v.Amount * v.Price
-			if len(s.Lines) < 4 {
-				s.Lines = append(s.Lines, v.Amount)
-			}
-			return s
-		}),
+		projection.FoldOn(nil, func(s summary, v lineAdded, _ eventstore.Event) summary { return addLine(s, v) }),
 	}}
 }
 
-// BenchmarkRebuild builds a folding projection from a history with ten events to a
-// stream. Those of a stream are next to each other's (a hundred streams are active
-// at a time) or scattered over the whole history.
+func addLine(s summary, v lineAdded) summary {
+	if s.Events == 0 {
+		s = summary{Customer: "customer-" + v.Order, Status: "open", Note: "leave it with the neighbours if nobody is at home"}
+	}
+	s.Events++
+	s.Total += v.Amount * v.Price
+	if len(s.Lines) < 4 {
+		s.Lines = append(s.Lines, v.Amount)
+	}
+	return s
+}
+
+func benchEvents(b testing.TB) int {
+	b.Helper()
+	text := os.Getenv("ANNALS_BENCH_EVENTS")
+	if text == "" {
+		return 100_000
+	}
+	events, err := strconv.Atoi(text)
+	require.NoError(b, err)
+	return events
+}
+
+// BenchmarkRebuild builds a folding projection at default settings from a history
+// with ten events to a stream. Those of a stream are near each other (a hundred
+// streams are active at a time) or scattered over the whole history. The raw work is
+// one loop over the same log with a find, a bulk write and a checkpoint for each 500
+// events.
 //
 // ANNALS_BENCH_EVENTS sets the length of the history.
 func BenchmarkRebuild(b *testing.B) {
-	events := 100_000
-	if text := os.Getenv("ANNALS_BENCH_EVENTS"); text != "" {
-		var err error
-		events, err = strconv.Atoi(text)
-		require.NoError(b, err)
-	}
-	for _, active := range []int{100, events / 10} {
-		name := "near"
-		if active != 100 {
-			name = "scattered"
-		}
+	events := benchEvents(b)
+	for name, active := range map[string]int{"near": 100, "scattered": events / 10} {
 		b.Run(name, func(b *testing.B) {
 			e := setup(b)
 			head := history(b, e, events, active)
-			for _, size := range []int{0, 5_000} {
-				for _, partitions := range []int{1, 2, 4} {
-					b.Run(fmt.Sprintf("batch=%d/partitions=%d", size, partitions), func(b *testing.B) {
-						for b.Loop() {
-							rebuild(b, e, head, projection.WorkerConfig{BatchSize: size, Partitions: partitions})
-						}
-						b.ReportMetric(float64(events*b.N)/b.Elapsed().Seconds(), "events/s")
-					})
-				}
-			}
+			takeTurns(b, events,
+				turn{"annals", func(int) error {
+					rebuild(b, e, head, projection.WorkerConfig{}, 1)
+					return nil
+				}},
+				turn{"raw", func(i int) error {
+					return newRaw(b, e, fmt.Sprint("raw", i)).rebuild(b.Context(), e)
+				}})
 		})
 	}
 }
 
-// history appends events, a hundred or so to an append, and waits for the log.
+// BenchmarkWorkers builds a projection of 8 partitions with one worker and several:
+// more events in a second as long as there is a core to spare.
+//
+// ANNALS_BENCH_EVENTS sets the length of the history.
+func BenchmarkWorkers(b *testing.B) {
+	events := benchEvents(b)
+	e := setup(b)
+	head := history(b, e, events, 100)
+	var turns []turn
+	for _, workers := range []int{4, 2, 1} {
+		turns = append(turns, turn{fmt.Sprintf("%dworkers", workers), func(int) error {
+			rebuild(b, e, head, projection.WorkerConfig{Partitions: 8}, workers)
+			return nil
+		}})
+	}
+	takeTurns(b, events, turns...)
+}
+
+// rebuild does by hand what a projection of one partition does.
+func (r *raw) rebuild(ctx context.Context, e *env) error {
+	var batch []lineAdded
+	flush := func(position eventstore.Position) error {
+		docs := map[string]*summary{}
+		var keys []string
+		for _, v := range batch {
+			if docs[v.Order] == nil {
+				docs[v.Order] = new(summary)
+				keys = append(keys, v.Order)
+			}
+		}
+		err := r.load(ctx, keys, func(key string, d bson.Raw) error { return bson.Unmarshal(d, docs[key]) })
+		if err != nil {
+			return err
+		}
+		for _, v := range batch {
+			*docs[v.Order] = addLine(*docs[v.Order], v)
+		}
+		models := make([]mongo.WriteModel, len(keys))
+		for i, key := range keys {
+			models[i] = replacement(key, *docs[key])
+		}
+		batch = batch[:0]
+		return r.write(ctx, models, int64(position))
+	}
+	var last eventstore.Position
+	for event, err := range e.store.ReadLog(ctx, eventstore.LogQuery{}) {
+		if err != nil {
+			return err
+		}
+		var v lineAdded
+		if err := bson.Unmarshal(event.Data, &v); err != nil {
+			return err
+		}
+		last = event.Position
+		if batch = append(batch, v); len(batch) == 500 {
+			if err := flush(last); err != nil {
+				return err
+			}
+		}
+	}
+	if len(batch) == 0 {
+		return nil
+	}
+	return flush(last)
+}
+
+// history appends events, hundreds to an append, and waits for the log.
 func history(b testing.TB, e *env, events, active int) eventstore.Position {
 	b.Helper()
 	codec := eventstore.NewBSONCodec()
@@ -90,7 +162,7 @@ func history(b testing.TB, e *env, events, active int) eventstore.Position {
 		for range 10 {
 			streams := r.Perm(active)
 			for len(streams) > 0 {
-				n := min(100, len(streams))
+				n := min(500, len(streams))
 				part := streams[:n]
 				streams = streams[n:]
 				req := eventstore.AppendRequest{}
@@ -122,25 +194,21 @@ func history(b testing.TB, e *env, events, active int) eventstore.Position {
 	}
 }
 
-// rebuild runs a new version up to the head. Its models are of its own backend.
-func rebuild(b *testing.B, e *env, head eventstore.Position, cfg projection.WorkerConfig) {
+// rebuild has workers build a model up to the head. It is of a backend of its own.
+func rebuild(b testing.TB, e *env, head eventstore.Position, cfg projection.WorkerConfig, workers int) {
 	b.Helper()
 	backend := e.backend(b, func(c *Config) { c.Prefix = fmt.Sprintf("b%x_", time.Now().UnixNano()) })
-	worker, err := projection.NewWorker(e.store, benchRegistry(), backend, cfg, summaries())
-	require.NoError(b, err)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- worker.Run(ctx) }()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(b.Context()))
+	var working errgroup.Group
+	for range workers {
+		w, err := projection.NewWorker(e.store, benchRegistry(), backend, cfg, summaries())
+		require.NoError(b, err)
+		working.Go(func() error { return w.Run(ctx) })
+	}
 	control := projection.NewControl(e.store, backend)
-	for {
-		err = control.WaitUntil(ctx, "summaries", 1, head)
-		if err == nil {
-			break
-		}
+	for control.WaitUntil(ctx, "summaries", 1, head) != nil {
 		time.Sleep(time.Millisecond) // nobody has run it yet
 	}
-	b.StopTimer()
 	cancel()
-	require.NoError(b, <-done)
-	b.StartTimer()
+	require.NoError(b, working.Wait())
 }

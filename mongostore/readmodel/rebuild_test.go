@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -62,16 +63,23 @@ func TestRebuildUnderReaders(t *testing.T) {
 			}
 		})
 	}
-	head := history(t, e, events, 100)
+	head := history(t, e, events, max(100, events/1000))
 	control := projection.NewControl(e.store, e)
 	collections := e.Collections(10 * time.Millisecond)
 	_, err := collections.Collection(ctx, "views")
 	require.ErrorIs(t, err, projection.ErrNotBuilt)
 
+	start := time.Now()
+	phase := func(what string) {
+		t.Logf("%s after %s", what, time.Since(start).Round(time.Millisecond))
+		start = time.Now()
+	}
 	run(1)
 	until(ctx, t, "version 1 is built", func() error { _, err := collections.Collection(ctx, "views"); return err })
 	require.NoError(t, control.WaitUntil(ctx, "views", 1, head))
+	phase(fmt.Sprintf("version 1 was built from %d events", head))
 
+	var reads, writes atomic.Int64
 	var reading sync.WaitGroup
 	stop := make(chan struct{})
 	least := int64(events)
@@ -89,6 +97,7 @@ func TestRebuildUnderReaders(t *testing.T) {
 					return
 				}
 				last = version
+				reads.Add(1)
 			}
 		})
 	}
@@ -103,6 +112,7 @@ func TestRebuildUnderReaders(t *testing.T) {
 				t.Error(err)
 				return
 			}
+			writes.Add(1)
 		}
 	})
 	run(2)
@@ -113,8 +123,10 @@ func TestRebuildUnderReaders(t *testing.T) {
 		}
 		return err
 	})
+	phase("version 2 was built and promoted")
 	close(stop)
 	reading.Wait()
+	t.Logf("meanwhile the whole model was read %d times and %d events were appended", reads.Load(), writes.Load())
 
 	// What is written now is seen in the new version.
 	require.NoError(t, appendLine(ctx, e, "last"))
