@@ -76,7 +76,26 @@ func (c *bsonCodec) marshalPlanned(v any) ([]byte, bool) {
 	if !value.IsValid() {
 		return nil, false
 	}
-	plan := c.plan(value.Type())
+	return c.encode(c.plan(value.Type()), value)
+}
+
+// marshaler returns Marshal for values of a type, and pointers to such.
+func (c *bsonCodec) marshaler(t reflect.Type) func(any) ([]byte, error) {
+	plan := c.plan(t)
+	return func(v any) ([]byte, error) {
+		value := reflect.ValueOf(v)
+		if value.Kind() == reflect.Pointer {
+			value = value.Elem()
+		}
+		if data, ok := c.encode(plan, value); ok {
+			return data, nil
+		}
+		return c.marshalByDriver(v)
+	}
+}
+
+// encode encodes a value by the plan of its type.
+func (c *bsonCodec) encode(plan *bsonPlan, value reflect.Value) ([]byte, bool) {
 	if plan.encode == nil {
 		return nil, false
 	}

@@ -14,7 +14,7 @@ type Registry struct {
 	codecs map[Format]Codec
 	codec  Codec // encodes
 	byName map[EventType]*TypeDef
-	byGo   map[reflect.Type]*TypeDef
+	byGo   map[uintptr]*TypeDef // by address of the Go type, which hashes in no time
 	names  []EventType
 }
 
@@ -28,7 +28,8 @@ type TypeDef struct {
 	steps   map[int]upcaster
 	chain   []upcaster // step from schema version oldest+i, once built
 	decode  func(Codec, []byte) (any, error)
-	err     error // a mistake in the options, reported by NewRegistry
+	encode  func(any) ([]byte, error) // of the registry's codec, once it is added
+	err     error                     // a mistake in the options, reported by NewRegistry
 }
 
 // A TypeOption is an option of [Type].
@@ -89,7 +90,7 @@ func NewRegistry(codec Codec, types ...TypeDef) (*Registry, error) {
 		codecs: map[Format]Codec{BSON: NewBSONCodec(), JSON: NewJSONCodec()},
 		codec:  codec,
 		byName: map[EventType]*TypeDef{},
-		byGo:   map[reflect.Type]*TypeDef{},
+		byGo:   map[uintptr]*TypeDef{},
 	}
 	r.codecs[codec.Format()] = codec
 	var errs []error
@@ -127,10 +128,15 @@ func (r *Registry) add(d *TypeDef) error {
 		}
 		r.byName[name] = d
 	}
-	if other, ok := r.byGo[d.goType]; ok {
+	goType := addressOf(d.goType)
+	if other, ok := r.byGo[goType]; ok {
 		errs = append(errs, &InvalidError{What: d.goType.String(), Reason: fmt.Sprintf("is declared for %s and for %s; use Alias for a former name", other.name, d.name)})
 	}
-	r.byGo[d.goType] = d
+	r.byGo[goType] = d
+	d.encode = r.codec.Marshal
+	if c, ok := r.codec.(*bsonCodec); ok {
+		d.encode = c.marshaler(d.goType)
+	}
 	errs = append(errs, r.checkType(d), d.buildChain())
 	r.names = append(r.names, d.name)
 	return errors.Join(errs...)
@@ -178,7 +184,7 @@ func (r *Registry) TypeOf(v any) (EventType, bool) {
 // what a filter for such events must hold. It returns none when T is not
 // registered.
 func Names[T any](r *Registry) []EventType {
-	d, ok := r.byGo[reflect.TypeFor[T]()]
+	d, ok := r.byGo[addressOf(reflect.TypeFor[T]())]
 	if !ok {
 		return nil
 	}
@@ -194,7 +200,7 @@ func (r *Registry) Encode(values ...any) ([]EventData, error) {
 		if d == nil {
 			return nil, fmt.Errorf("encode event %d of %d: Go type %T is %w; declare it with eventstore.Type", i+1, len(values), v, ErrUnregistered)
 		}
-		data, err := r.codec.Marshal(v)
+		data, err := d.encode(v)
 		if err != nil {
 			return nil, fmt.Errorf("encode event %d of %d: %s as %s: %w", i+1, len(values), d.name, r.codec.Format(), NotWritten(err))
 		}
@@ -206,14 +212,21 @@ func (r *Registry) Encode(values ...any) ([]EventData, error) {
 // lookup finds the declaration of v's type, following pointers.
 func (r *Registry) lookup(v any) (*TypeDef, any) {
 	t := reflect.TypeOf(v)
-	if d, ok := r.byGo[t]; ok {
-		return d, v
-	}
-	if t == nil || t.Kind() != reflect.Pointer || reflect.ValueOf(v).IsNil() {
+	if t == nil {
 		return nil, v
 	}
-	return r.byGo[t.Elem()], v
+	if d, ok := r.byGo[addressOf(t)]; ok {
+		return d, v
+	}
+	if t.Kind() != reflect.Pointer || reflect.ValueOf(v).IsNil() {
+		return nil, v
+	}
+	return r.byGo[addressOf(t.Elem())], v
 }
+
+// addressOf returns what a type is told from others by: there is one description
+// of each, and it stays where it is.
+func addressOf(t reflect.Type) uintptr { return reflect.ValueOf(t).Pointer() }
 
 // Decode returns the payload of an event as a value of its registered type,
 // brought up to the present schema version. An event type that is not

@@ -15,12 +15,47 @@ func (s *Store) Append(ctx context.Context, req eventstore.AppendRequest) (event
 	if s.closed.Load() {
 		return eventstore.AppendResult{}, eventstore.NotWritten(eventstore.ErrClosed)
 	}
-	req, err := eventstore.Prepare(ctx, req, s.clock())
+	w := s.work()
+	res, err := s.appendPrepared(ctx, w, req)
+	s.release(w)
+	return res, err
+}
+
+// A work is the memory that an append needs while it is made.
+type work struct {
+	eventstore.Preparer
+	slots   []slot
+	records []record
+}
+
+func (s *Store) work() *work {
+	if w, ok := s.works.Get().(*work); ok {
+		return w
+	}
+	return &work{Preparer: eventstore.Preparer{Clock: s.cfgClock}}
+}
+
+// maxKept is the number of records above which the memory of an append is not
+// kept for the next one.
+const maxKept = 64
+
+func (s *Store) release(w *work) {
+	w.Reset()
+	clear(w.slots)
+	if cap(w.slots) > maxKept || cap(w.records) > maxKept {
+		w.slots, w.records = nil, nil
+	}
+	s.works.Put(w)
+}
+
+// appendPrepared prepares a request and makes the append, unless a fault hits it.
+func (s *Store) appendPrepared(ctx context.Context, w *work, req eventstore.AppendRequest) (eventstore.AppendResult, error) {
+	req, err := w.Prepare(ctx, req)
 	if err != nil {
 		return eventstore.AppendResult{}, err
 	}
 	if !s.faults.active() {
-		return s.append(req)
+		return s.append(w, req)
 	}
 	f, err := s.faults.meetAppend(ctx, req)
 	if err == nil {
@@ -30,23 +65,22 @@ func (s *Store) Append(ctx context.Context, req eventstore.AppendRequest) (event
 		return eventstore.AppendResult{}, eventstore.NotWritten(err)
 	}
 	if f == nil {
-		return s.append(req)
+		return s.append(w, req)
 	}
-	return s.appendWith(f, req)
+	return s.appendWith(f, w, req)
 }
 
 // appendWith makes an append that meets a fault.
-func (s *Store) appendWith(f *Injection, req eventstore.AppendRequest) (eventstore.AppendResult, error) {
+func (s *Store) appendWith(f *Injection, w *work, req eventstore.AppendRequest) (eventstore.AppendResult, error) {
 	var none eventstore.AppendResult
 	switch f.fault.Kind {
 	case Conflict:
 		part := req.Streams[slices.IndexFunc(req.Streams, expectsVersion)]
-		sh := s.shardOf(part.Stream)
-		sh.mu.RLock()
-		defer sh.mu.RUnlock()
-		return none, &eventstore.ConflictError{Stream: part.Stream, Expected: part.Expected, Actual: sh.info(part.Stream).Head}
+		sl, unlock := s.lock(part.Stream)
+		defer unlock()
+		return none, &eventstore.ConflictError{Stream: part.Stream, Expected: part.Expected, Actual: sl.info().Head}
 	case UnknownWritten:
-		if _, err := s.append(req); err != nil {
+		if _, err := s.append(w, req); err != nil {
 			return none, err
 		}
 		return none, f.unknown(OpAppend)
@@ -60,16 +94,16 @@ func (s *Store) appendWith(f *Injection, req eventstore.AppendRequest) (eventsto
 func expectsVersion(p eventstore.StreamAppend) bool { return p.Expected != eventstore.Any }
 
 // append makes an append of a prepared request.
-func (s *Store) append(req eventstore.AppendRequest) (eventstore.AppendResult, error) {
+func (s *Store) append(w *work, req eventstore.AppendRequest) (eventstore.AppendResult, error) {
 	if req.ID == (eventstore.AppendID{}) {
-		return s.commit(req)
+		return s.commit(w, req)
 	}
 	s.appendsMu.Lock()
 	defer s.appendsMu.Unlock()
 	if first, ok := s.appends[req.ID]; ok {
 		return repeatAppend(first, req)
 	}
-	res, err := s.commit(req)
+	res, err := s.commit(w, req)
 	if err == nil && res.Token != "" { // an append that wrote nothing keeps no id
 		s.appends[req.ID] = cloneResult(res)
 	}
@@ -94,36 +128,22 @@ func cloneResult(r eventstore.AppendResult) eventstore.AppendResult {
 	return r
 }
 
-// A slot is where a part of a request goes.
-type slot struct {
-	shard  *shard
-	stream *stream // nil when there is none yet
-}
-
-func (sl slot) info(name eventstore.StreamID) eventstore.StreamInfo {
-	if sl.stream == nil {
-		return eventstore.StreamInfo{Stream: name, First: 1}
-	}
-	return sl.stream.info()
-}
-
 // commit is the atomic step: it checks all streams and writes, or writes
 // nothing.
-func (s *Store) commit(req eventstore.AppendRequest) (eventstore.AppendResult, error) {
-	slots := make([]slot, 0, 4) // stays on the stack unless there are more
-	if len(req.Streams) == 1 {
-		sh := s.shardOf(req.Streams[0].Stream)
-		sh.mu.Lock()
-		defer sh.mu.Unlock()
-		slots = append(slots, slot{shard: sh})
+func (s *Store) commit(w *work, req eventstore.AppendRequest) (eventstore.AppendResult, error) {
+	w.slots = w.slots[:0]
+	for i := range req.Streams {
+		w.slots = append(w.slots, s.slotOf(req.Streams[i].Stream))
+	}
+	slots := w.slots
+	if len(slots) == 1 {
+		slots[0].shard.mu.Lock()
+		defer slots[0].shard.mu.Unlock()
 	} else {
-		defer s.lockShards(req.Streams)()
-		for i := range req.Streams {
-			slots = append(slots, slot{shard: s.shardOf(req.Streams[i].Stream)})
-		}
+		defer s.lockShards(slots)()
 	}
 	for i := range slots {
-		slots[i].stream = slots[i].shard.streams[req.Streams[i].Stream]
+		slots[i].find()
 	}
 	conflict, again, err := check(req, slots)
 	if err != nil {
@@ -137,7 +157,7 @@ func (s *Store) commit(req eventstore.AppendRequest) (eventstore.AppendResult, e
 	if conflict != nil {
 		return eventstore.AppendResult{}, conflict
 	}
-	return s.write(req, slots), nil
+	return s.write(w, req), nil
 }
 
 // check compares all streams with what the request expects. again is set when a
@@ -145,7 +165,10 @@ func (s *Store) commit(req eventstore.AppendRequest) (eventstore.AppendResult, e
 func check(req eventstore.AppendRequest, slots []slot) (conflict *eventstore.ConflictError, again bool, err error) {
 	for i := range req.Streams {
 		p := &req.Streams[i]
-		info := slots[i].info(p.Stream)
+		if st := slots[i].stream; p.Expected == eventstore.Any && (st == nil || st.state == eventstore.Live) {
+			continue // most often
+		}
+		info := slots[i].info()
 		switch {
 		case info.State == eventstore.Tombstoned:
 			return nil, false, &eventstore.TombstonedError{Stream: p.Stream}
@@ -167,7 +190,7 @@ func (s *Store) findDuplicate(req eventstore.AppendRequest, slots []slot) (event
 	var last eventstore.Position
 	for i, p := range req.Streams {
 		if len(p.Events) == 0 {
-			res.Streams[i] = eventstore.StreamResult{Stream: p.Stream, Last: slots[i].info(p.Stream).Head}
+			res.Streams[i] = eventstore.StreamResult{Stream: p.Stream, Last: slots[i].info().Head}
 			continue
 		}
 		st := slots[i].stream
@@ -177,7 +200,7 @@ func (s *Store) findDuplicate(req eventstore.AppendRequest, slots []slot) (event
 		}
 		n := eventstore.Version(len(p.Events))
 		res.Streams[i] = eventstore.StreamResult{Stream: p.Stream, First: after + 1, Last: after + n}
-		last = max(last, st.positions[after+n-1])
+		last = max(last, positionAt(st.places[after+n-1]))
 	}
 	if last == 0 {
 		return eventstore.AppendResult{}, false // nothing to be written, nothing to recognise
@@ -196,8 +219,8 @@ func (s *Store) placeOf(st *stream, p eventstore.StreamAppend) (eventstore.Versi
 	if s.holds(st, expected, p.Events) {
 		return expected, true
 	}
-	if expected == 0 {
-		for _, head := range st.deleted { // NoStream also started the stream anew there
+	if expected == 0 && st.cuts != nil {
+		for _, head := range st.cuts.deleted { // NoStream also started the stream anew there
 			if s.holds(st, head, p.Events) {
 				return head, true
 			}
@@ -211,7 +234,7 @@ func (s *Store) holds(st *stream, after eventstore.Version, events []eventstore.
 		return false
 	}
 	for i := range events {
-		if s.log.at(st.positions[int(after)+i]).id != events[i].ID {
+		if s.log.records.at(st.places[int(after)+i]).id != events[i].ID {
 			return false
 		}
 	}
@@ -219,49 +242,44 @@ func (s *Store) holds(st *stream, after eventstore.Version, events []eventstore.
 }
 
 // write writes a checked request. The locks of its streams are held.
-func (s *Store) write(req eventstore.AppendRequest, slots []slot) eventstore.AppendResult {
+func (s *Store) write(w *work, req eventstore.AppendRequest) eventstore.AppendResult {
 	res := eventstore.AppendResult{Streams: make([]eventstore.StreamResult, len(req.Streams))}
-	n := 0
+	w.records = w.records[:0]
 	for i := range req.Streams {
-		p := &req.Streams[i]
-		n += len(p.Events)
-		res.Streams[i].Stream = p.Stream
-		if len(p.Events) > 0 && slots[i].stream == nil {
-			slots[i].stream = slots[i].shard.stream(p.Stream)
+		sl, events := &w.slots[i], req.Streams[i].Events
+		r := &res.Streams[i]
+		r.Stream = sl.name
+		if len(events) > 0 {
+			sl.make()
+		} else if sl.stream == nil {
+			continue // is only checked, and is not there
 		}
-	}
-	var last eventstore.Position
-	if n > 0 {
-		last = s.record(req, slots)
-		res.Token = tokenOf(last)
-	}
-	for i := range req.Streams {
-		st, r := slots[i].stream, &res.Streams[i]
-		if st == nil {
-			continue // was only checked, and is not there
-		}
-		r.Last = st.head()
-		if appended := len(req.Streams[i].Events); appended > 0 {
-			r.First = r.Last - eventstore.Version(appended) + 1
-			st.revive()
-		}
-	}
-	return res
-}
-
-// record puts a request's events into the log and returns the position of the
-// last one.
-func (s *Store) record(req eventstore.AppendRequest, slots []slot) eventstore.Position {
-	s.log.mu.Lock()
-	defer s.log.mu.Unlock()
-	for i := range req.Streams {
-		st, events := slots[i].stream, req.Streams[i].Events
+		r.Last = sl.stream.head()
 		for j := range events {
-			st.positions = append(st.positions, s.log.add(st, &events[j]))
+			r.Last++
+			w.records = append(w.records, record{})
+			s.log.fill(&w.records[len(w.records)-1], sl.shard, sl.stream, r.Last, &events[j])
 		}
 	}
-	s.log.publish()
-	return s.log.committed
+	if len(w.records) == 0 {
+		return res
+	}
+	place := s.log.commit(w.records)
+	for i := range req.Streams {
+		n := len(req.Streams[i].Events)
+		if n == 0 {
+			continue
+		}
+		st := w.slots[i].stream
+		res.Streams[i].First = st.head() + 1
+		for range n {
+			st.places = append(st.places, place)
+			place++
+		}
+		st.revive()
+	}
+	res.Token = tokenOf(eventstore.Position(place))
+	return res
 }
 
 // tokenOf returns the token of an append whose last event has a position.

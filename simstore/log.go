@@ -30,64 +30,71 @@ type record struct {
 // size is that of the data in bytes.
 func (r *record) size() int { return int(r.end - r.start) }
 
-// Data of events is kept in blocks, the first ones small for stores that stay
-// small.
-const (
-	minBlock = 1 << 10
-	maxBlock = 64 << 10
-)
-
 // A memoryLog holds all records in the order of their commits. Positions are
 // indexes into it, from 1. What readers of the log are shown may lag behind what
 // is committed.
 type memoryLog struct {
+	// mu orders commits. It is the one lock that all appends share: what is done
+	// under it is kept short, and in few cache lines.
+	mu      sync.Mutex
+	shown   atomic.Int64
+	due     eventstore.Position // what readers are shown when nothing holds the log
+	holds   int
+	waiters chan struct{}  // closed when shown moves, nil while nobody waits
+	records vector[record] // of position p at p-1
+
 	delay time.Duration
 
-	// mu orders commits. It is the one lock that all appends share: what is done
-	// under it is kept short.
-	mu        sync.Mutex
-	committed eventstore.Position
-	due       eventstore.Position // what readers are shown when nothing holds the log
-	holds     int
-	waiters   chan struct{} // closed when shown moves, nil while nobody waits
-
-	shown atomic.Int64
-
-	records vector[record] // of position p at p-1
+	// refs guards what records refer to.
+	refs    sync.Mutex
 	streams vector[*stream]
 	types   vector[eventstore.EventType]
 	metas   vector[*eventstore.Metadata]
 	blocks  vector[[]byte]
 	typeOf  map[eventstore.EventType]uint32
-	used    int // of the last block
 
 	// content is held for reading while records are read, and for writing while
 	// they are erased. Commits write only where no reader looks.
 	content sync.RWMutex
 }
 
-// add writes an event behind the others and returns its position. mu is held,
-// and the lock of the stream's shard.
-func (l *memoryLog) add(st *stream, e *eventstore.EventData) eventstore.Position {
-	if st.head() == 0 {
-		st.index = l.streams.push(st)
+// fill makes r the record of a stream's next event. The lock of the stream's shard
+// is held, and the event's data is in the shard's blocks afterwards.
+func (l *memoryLog) fill(r *record, sh *shard, st *stream, version eventstore.Version, e *eventstore.EventData) {
+	if version == 1 {
+		st.index = l.addStream(st)
 	}
-	r := record{
-		id: e.ID, version: st.head() + 1, millis: e.Time.UnixMilli(), stream: st.index, typ: l.intern(e.Type),
+	typ, ok := sh.types[e.Type]
+	if !ok {
+		typ = l.intern(sh, e.Type)
+	}
+	*r = record{
+		id: e.ID, version: version, millis: e.Time.UnixMilli(), stream: st.index, typ: typ,
 		schema: int32(e.Schema), format: e.Format,
 	}
 	if !e.Metadata.IsZero() {
-		meta := e.Metadata
-		r.meta = l.metas.push(&meta) + 1
+		r.meta = l.addMetadata(e.Metadata) + 1
 	}
-	r.block, r.start = l.keep(e.Data)
+	r.block, r.start = sh.block.keep(l, e.Data)
 	r.end = r.start + uint32(len(e.Data))
-	l.committed = eventstore.Position(l.records.push(r)) + 1
-	return l.committed
 }
 
-// intern returns the index of a type.
-func (l *memoryLog) intern(t eventstore.EventType) uint32 {
+func (l *memoryLog) addStream(st *stream) uint32 {
+	l.refs.Lock()
+	defer l.refs.Unlock()
+	return l.streams.push(st)
+}
+
+func (l *memoryLog) addMetadata(m eventstore.Metadata) uint32 {
+	l.refs.Lock()
+	defer l.refs.Unlock()
+	return l.metas.push(&m)
+}
+
+// intern returns the index of a type that a shard has not met before.
+func (l *memoryLog) intern(sh *shard, t eventstore.EventType) uint32 {
+	l.refs.Lock()
+	defer l.refs.Unlock()
 	i, ok := l.typeOf[t]
 	if !ok {
 		t = eventstore.EventType(strings.Clone(string(t))) // may be part of something big
@@ -97,25 +104,62 @@ func (l *memoryLog) intern(t eventstore.EventType) uint32 {
 		}
 		l.typeOf[t] = i
 	}
+	if sh.types == nil {
+		sh.types = map[eventstore.EventType]uint32{}
+	}
+	sh.types[*l.types.at(i)] = i
 	return i
 }
 
-// keep copies data into a block and returns where.
-func (l *memoryLog) keep(data []byte) (block, start uint32) {
-	n := l.blocks.len
-	if n == 0 || len(data) > len(*l.blocks.at(uint32(n - 1)))-l.used {
-		size := max(len(data), min(minBlock<<min(n, 6), maxBlock))
-		l.blocks.push(make([]byte, size))
-		l.used = 0
-		n++
-	}
-	block, start = uint32(n-1), uint32(l.used)
-	l.used += copy((*l.blocks.at(block))[start:], data)
-	return block, start
+// Data of events is kept in blocks, the first ones of a shard small for stores
+// that stay small.
+const (
+	minBlock = 256
+	maxBlock = 16 << 10
+)
+
+// A dataBlock is the block that a shard is filling.
+type dataBlock struct {
+	index uint32 // into the log's
+	used  int
+	bytes []byte
 }
+
+// keep copies data into a block and returns where.
+func (b *dataBlock) keep(l *memoryLog, data []byte) (index, start uint32) {
+	if len(data) > len(b.bytes)-b.used {
+		b.bytes = make([]byte, max(len(data), min(2*len(b.bytes), maxBlock), minBlock))
+		b.used = 0
+		l.refs.Lock()
+		b.index = l.blocks.push(b.bytes)
+		l.refs.Unlock()
+	}
+	start = uint32(b.used)
+	b.used += copy(b.bytes[start:], data)
+	return b.index, start
+}
+
+// commit puts records behind the others and returns the place of the first one.
+// The locks of their streams are held.
+func (l *memoryLog) commit(records []record) uint32 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	first := uint32(l.records.len)
+	for i := range records {
+		*l.records.next() = records[i]
+	}
+	l.publish()
+	return first
+}
+
+// positionAt returns the position of the record at a place.
+func positionAt(place uint32) eventstore.Position { return eventstore.Position(place) + 1 }
 
 // at returns the record at a committed position.
 func (l *memoryLog) at(p eventstore.Position) *record { return l.records.at(uint32(p - 1)) }
+
+// committed is the position of the last record. mu is held.
+func (l *memoryLog) committed() eventstore.Position { return eventstore.Position(l.records.len) }
 
 // data returns where a record's data is.
 func (l *memoryLog) data(r *record) []byte { return (*l.blocks.at(r.block))[r.start:r.end] }
@@ -140,7 +184,7 @@ func (l *memoryLog) erase(r *record) {
 // publish shows readers what has been committed, now or later. mu is held.
 func (l *memoryLog) publish() {
 	if l.delay > 0 {
-		through := l.committed
+		through := l.committed()
 		time.AfterFunc(l.delay, func() {
 			l.mu.Lock()
 			defer l.mu.Unlock()
@@ -148,7 +192,7 @@ func (l *memoryLog) publish() {
 		})
 		return
 	}
-	l.show(l.committed)
+	l.show(l.committed())
 }
 
 // show lets readers see the log through a position unless it is held. mu is
@@ -207,5 +251,5 @@ func (l *memoryLog) changed() (eventstore.Position, <-chan struct{}) {
 func (l *memoryLog) last() eventstore.Position {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.committed
+	return l.committed()
 }

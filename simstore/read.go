@@ -27,27 +27,26 @@ func (s *Store) ReadStream(ctx context.Context, name eventstore.StreamID, q even
 		if err == nil && s.faults.active() {
 			f, err = s.faults.meet(ctx, OpReadStream, name)
 		}
-		var positions []eventstore.Position
+		var places []uint32
 		if err == nil {
-			positions, err = s.selectPositions(name, q)
+			places, err = s.selectPlaces(name, q)
 		}
 		if err != nil {
 			yield(eventstore.Event{}, err)
 			return
 		}
 		r := reader{store: s, ctx: ctx, op: OpReadStream, fault: f, yield: yield}
-		r.stream(positions, q.Direction)
+		r.stream(places, q.Direction)
 	}
 }
 
-// selectPositions returns the positions of the events that a query asks for,
-// forward. They never change.
-func (s *Store) selectPositions(name eventstore.StreamID, q eventstore.StreamQuery) ([]eventstore.Position, error) {
-	sh := s.shardOf(name)
-	sh.mu.RLock()
-	defer sh.mu.RUnlock()
-	st, ok := sh.streams[name]
-	if !ok {
+// selectPlaces returns where the events are that a query asks for, forward. That
+// never changes.
+func (s *Store) selectPlaces(name eventstore.StreamID, q eventstore.StreamQuery) ([]uint32, error) {
+	sl, unlock := s.lock(name)
+	defer unlock()
+	st := sl.stream
+	if st == nil {
 		return nil, nil
 	}
 	info := st.info()
@@ -63,7 +62,7 @@ func (s *Store) selectPositions(name eventstore.StreamID, q eventstore.StreamQue
 	if first > last {
 		return nil, nil
 	}
-	selected := st.positions[first-1 : last]
+	selected := st.places[first-1 : last]
 	if q.Limit > 0 && q.Limit < len(selected) {
 		if q.Direction == eventstore.Forward {
 			selected = selected[:q.Limit]
@@ -85,31 +84,31 @@ type reader struct {
 	count  int
 }
 
-// stream yields the events at positions, the last one first when backward.
-func (r *reader) stream(positions []eventstore.Position, d eventstore.Direction) {
-	r.events = make([]eventstore.Event, 0, min(len(positions), readBatch))
-	for len(positions) > 0 {
-		n := min(len(positions), readBatch)
-		var batch []eventstore.Position
+// stream yields the events at places, the last one first when backward.
+func (r *reader) stream(places []uint32, d eventstore.Direction) {
+	r.events = make([]eventstore.Event, 0, min(len(places), readBatch))
+	for len(places) > 0 {
+		n := min(len(places), readBatch)
+		var batch []uint32
 		if d == eventstore.Forward {
-			batch, positions = positions[:n], positions[n:]
+			batch, places = places[:n], places[n:]
 		} else {
-			batch, positions = positions[len(positions)-n:], positions[:len(positions)-n]
+			batch, places = places[len(places)-n:], places[:len(places)-n]
 		}
 		r.store.log.content.RLock()
 		size := 0
-		for _, p := range batch {
-			size += r.store.log.at(p).size()
+		for _, place := range batch {
+			size += r.store.log.records.at(place).size()
 		}
 		copies := make([]byte, 0, size)
 		r.events = r.events[:0]
 		erased := eventstore.StreamID("")
 		for i := range batch {
-			p := batch[i]
+			place := batch[i]
 			if d == eventstore.Backward {
-				p = batch[len(batch)-1-i]
+				place = batch[len(batch)-1-i]
 			}
-			rec := r.store.log.at(p)
+			rec := r.store.log.records.at(place)
 			if rec.erased { // since the read began
 				erased = r.name(rec)
 				break

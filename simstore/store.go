@@ -29,10 +29,12 @@ type Config struct {
 
 // A Store is an event store in memory. It is safe for concurrent use.
 type Store struct {
-	clock  func() time.Time
-	closed atomic.Bool
-	faults injector
-	log    memoryLog
+	log memoryLog
+
+	cfgClock func() time.Time // nil for the system's
+	closed   atomic.Bool
+	faults   injector
+	works    sync.Pool // *work
 
 	seed   maphash.Seed
 	shards [shardCount]shard
@@ -62,13 +64,10 @@ func New(cfg Config) *Store {
 	if cfg.LogDelay < 0 {
 		panic(fmt.Sprintf("simstore: Config.LogDelay is negative: %s", cfg.LogDelay))
 	}
-	if cfg.Clock == nil {
-		cfg.Clock = time.Now
-	}
 	s := &Store{
-		clock:   cfg.Clock,
-		seed:    maphash.MakeSeed(),
-		appends: map[eventstore.AppendID]eventstore.AppendResult{},
+		cfgClock: cfg.Clock,
+		seed:     maphash.MakeSeed(),
+		appends:  map[eventstore.AppendID]eventstore.AppendResult{},
 	}
 	s.log.delay = cfg.LogDelay
 	s.faults.seed = cfg.Seed
@@ -98,6 +97,14 @@ func (s *Store) Close() error {
 func (s *Store) HoldLog() (release func()) {
 	s.log.hold()
 	return sync.OnceFunc(s.log.release)
+}
+
+// clock gives the time.
+func (s *Store) clock() time.Time {
+	if s.cfgClock == nil {
+		return time.Now()
+	}
+	return s.cfgClock()
 }
 
 // Snapshots returns the store's snapshots.

@@ -12,27 +12,45 @@ import (
 
 const shardCount = 64
 
-// A shard holds the streams whose names hash to it.
+// A shard holds the streams whose names hash to it, and the data of their events.
 type shard struct {
-	mu      sync.RWMutex
-	streams map[eventstore.StreamID]*stream
+	mu      sync.Mutex
+	streams streamTable
+	types   map[eventstore.EventType]uint32 // indexes into the log's
+	block   dataBlock
 }
 
 // A stream is where the events of one name stand in the log. Its shard's lock
 // guards it, but for the name.
 type stream struct {
-	name      eventstore.StreamID
-	index     uint32                // in the log's streams, once there are events
-	positions []eventstore.Position // of version i+1
-	first     eventstore.Version    // that ReadStream gives, zero standing for 1
-	deleted   []eventstore.Version  // heads at which it was deleted
-	state     eventstore.StreamState
+	name   eventstore.StreamID
+	places []uint32 // in the log's records, of version i+1
+	index  uint32   // in the log's streams, once there are events
+	state  eventstore.StreamState
+	cuts   *cuts // nil for most streams, which were never cut
 }
 
-func (st *stream) head() eventstore.Version { return eventstore.Version(len(st.positions)) }
+// cuts are what was taken off the beginning of a stream.
+type cuts struct {
+	first   eventstore.Version   // that ReadStream gives, zero standing for 1
+	deleted []eventstore.Version // heads at which the stream was deleted
+}
+
+// cut returns the stream's cuts, to be added to.
+func (st *stream) cut() *cuts {
+	if st.cuts == nil {
+		st.cuts = &cuts{}
+	}
+	return st.cuts
+}
+
+func (st *stream) head() eventstore.Version { return eventstore.Version(len(st.places)) }
 
 func (st *stream) info() eventstore.StreamInfo {
-	info := eventstore.StreamInfo{Stream: st.name, Head: st.head(), First: max(st.first, 1), State: st.state}
+	info := eventstore.StreamInfo{Stream: st.name, Head: st.head(), First: 1, State: st.state}
+	if st.cuts != nil {
+		info.First = max(st.cuts.first, 1)
+	}
 	if st.state != eventstore.Live {
 		info.First = info.Head + 1
 	}
@@ -43,39 +61,55 @@ func (st *stream) info() eventstore.StreamInfo {
 func (st *stream) revive() {
 	if st.state == eventstore.Deleted {
 		st.state = eventstore.Live
-		st.first = st.deleted[len(st.deleted)-1] + 1
+		st.cuts.first = st.cuts.deleted[len(st.cuts.deleted)-1] + 1
 	}
 }
 
-func (s *Store) shardOf(name eventstore.StreamID) *shard {
-	return &s.shards[s.shardIndex(name)]
+// A slot is where the stream of a name is, or would be. Its name is hashed once,
+// for the shard and within it.
+type slot struct {
+	shard  *shard
+	hash   uint64
+	name   eventstore.StreamID
+	stream *stream // nil when there is none, or it was not looked up
 }
 
-func (s *Store) shardIndex(name eventstore.StreamID) int {
-	return int(maphash.String(s.seed, string(name)) % shardCount)
+func (s *Store) slotOf(name eventstore.StreamID) slot {
+	hash := maphash.String(s.seed, string(name))
+	return slot{shard: &s.shards[hash%shardCount], hash: hash, name: name}
 }
 
-// stream returns the stream of a name, made if need be. The lock is held for
-// writing.
-func (sh *shard) stream(name eventstore.StreamID) *stream {
-	st, ok := sh.streams[name]
-	if !ok {
-		name = eventstore.StreamID(strings.Clone(string(name))) // may be part of something big
-		st = &stream{name: name}
-		if sh.streams == nil {
-			sh.streams = map[eventstore.StreamID]*stream{}
-		}
-		sh.streams[name] = st
+// find looks the stream up. The shard's lock is held, from here until the slot is
+// done with.
+func (sl *slot) find() *stream {
+	sl.stream = sl.shard.streams.find(sl.hash, sl.name)
+	return sl.stream
+}
+
+// make makes the stream if there is none. It was looked up before.
+func (sl *slot) make() *stream {
+	if sl.stream != nil {
+		return sl.stream
 	}
-	return st
+	sl.stream = &stream{name: eventstore.StreamID(strings.Clone(string(sl.name)))} // may be part of something big
+	sl.shard.streams.add(sl.hash, sl.stream)
+	return sl.stream
 }
 
-// info returns what is known of a name. The lock is held.
-func (sh *shard) info(name eventstore.StreamID) eventstore.StreamInfo {
-	if st, ok := sh.streams[name]; ok {
-		return st.info()
+// info returns what is known of the stream. It was looked up before.
+func (sl *slot) info() eventstore.StreamInfo {
+	if sl.stream == nil {
+		return eventstore.StreamInfo{Stream: sl.name, First: 1}
 	}
-	return eventstore.StreamInfo{Stream: name, First: 1}
+	return sl.stream.info()
+}
+
+// lock looks a stream up and locks its shard.
+func (s *Store) lock(name eventstore.StreamID) (sl slot, unlock func()) {
+	sl = s.slotOf(name)
+	sl.shard.mu.Lock()
+	sl.find()
+	return sl, sl.shard.mu.Unlock
 }
 
 // StreamInfo implements [eventstore.Streams].
@@ -83,10 +117,9 @@ func (s *Store) StreamInfo(ctx context.Context, name eventstore.StreamID) (event
 	if err := s.beginStream(ctx, OpStreamInfo, name); err != nil {
 		return eventstore.StreamInfo{}, err
 	}
-	sh := s.shardOf(name)
-	sh.mu.RLock()
-	defer sh.mu.RUnlock()
-	return sh.info(name), nil
+	sl, unlock := s.lock(name)
+	defer unlock()
+	return sl.info(), nil
 }
 
 // Delete implements [eventstore.Streams].
@@ -97,10 +130,9 @@ func (s *Store) Delete(ctx context.Context, name eventstore.StreamID, expected e
 	if err := expected.Validate(); err != nil {
 		return err
 	}
-	sh := s.shardOf(name)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	info := sh.info(name)
+	sl, unlock := s.lock(name)
+	defer unlock()
+	info := sl.info()
 	switch {
 	case info.State == eventstore.Tombstoned:
 		return &eventstore.TombstonedError{Stream: name}
@@ -110,9 +142,9 @@ func (s *Store) Delete(ctx context.Context, name eventstore.StreamID, expected e
 	if err := expect(info, expected); err != nil {
 		return err
 	}
-	st := sh.stream(name)
+	st := sl.make()
 	st.state = eventstore.Deleted
-	st.deleted = append(st.deleted, st.head())
+	st.cut().deleted = append(st.cut().deleted, st.head())
 	return nil
 }
 
@@ -124,17 +156,16 @@ func (s *Store) Tombstone(ctx context.Context, name eventstore.StreamID, expecte
 	if err := expected.Validate(); err != nil {
 		return err
 	}
-	sh := s.shardOf(name)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	info := sh.info(name)
+	sl, unlock := s.lock(name)
+	defer unlock()
+	info := sl.info()
 	if info.State == eventstore.Tombstoned {
 		return nil
 	}
 	if err := expect(info, expected); err != nil {
 		return err
 	}
-	sh.stream(name).state = eventstore.Tombstoned
+	sl.make().state = eventstore.Tombstoned
 	return nil
 }
 
@@ -143,10 +174,9 @@ func (s *Store) Truncate(ctx context.Context, name eventstore.StreamID, before e
 	if err := s.beginStream(ctx, OpTruncate, name); err != nil {
 		return err
 	}
-	sh := s.shardOf(name)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	info := sh.info(name)
+	sl, unlock := s.lock(name)
+	defer unlock()
+	info := sl.info()
 	switch {
 	case info.State == eventstore.Tombstoned:
 		return &eventstore.TombstonedError{Stream: name}
@@ -155,7 +185,7 @@ func (s *Store) Truncate(ctx context.Context, name eventstore.StreamID, before e
 	case before <= info.First:
 		return nil
 	}
-	sh.stream(name).first = before
+	sl.make().cut().first = before
 	return nil
 }
 
@@ -164,15 +194,14 @@ func (s *Store) Erase(ctx context.Context, name eventstore.StreamID) error {
 	if err := s.beginStream(ctx, OpErase, name); err != nil {
 		return err
 	}
-	sh := s.shardOf(name)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	st := sh.stream(name)
+	sl, unlock := s.lock(name)
+	defer unlock()
+	st := sl.make()
 	st.state = eventstore.Tombstoned
 	s.log.content.Lock()
 	defer s.log.content.Unlock()
-	for _, p := range st.positions {
-		s.log.erase(s.log.at(p))
+	for _, place := range st.places {
+		s.log.erase(s.log.records.at(place))
 	}
 	return nil
 }
@@ -199,13 +228,13 @@ func expect(info eventstore.StreamInfo, expected eventstore.ExpectedVersion) err
 	return nil
 }
 
-// lockShards locks the shards of a request's streams, always in the same order.
-func (s *Store) lockShards(parts []eventstore.StreamAppend) (unlock func()) {
+// lockShards locks the shards of slots, always in the same order.
+func (s *Store) lockShards(slots []slot) (unlock func()) {
 	var used [shardCount]bool
-	for _, p := range parts {
-		used[s.shardIndex(p.Stream)] = true
+	for i := range slots {
+		used[slots[i].hash%shardCount] = true
 	}
-	locked := make([]*shard, 0, min(len(parts), shardCount))
+	locked := make([]*shard, 0, min(len(slots), shardCount))
 	for i := range used {
 		if used[i] {
 			s.shards[i].mu.Lock()

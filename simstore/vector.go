@@ -8,24 +8,35 @@ const chunkLen = 256
 // Readers need no lock for elements that they know of from a lock or an atomic
 // variable that the writer touched afterwards.
 type vector[T any] struct {
-	len    int // the writer's
+	len    int          // the writer's
+	last   *[chunkLen]T // the writer's
 	chunks atomic.Pointer[[]*[chunkLen]T]
 }
 
 // push appends an element and returns its index.
 func (v *vector[T]) push(x T) uint32 {
-	i := v.len
-	if i%chunkLen == 0 {
-		var chunks []*[chunkLen]T
-		if p := v.chunks.Load(); p != nil {
-			chunks = *p
-		}
-		chunks = append(chunks, new([chunkLen]T))
-		v.chunks.Store(&chunks)
+	*v.next() = x
+	return uint32(v.len - 1)
+}
+
+// next returns a new last element to be filled.
+func (v *vector[T]) next() *T {
+	i := v.len % chunkLen
+	if i == 0 {
+		v.grow()
 	}
 	v.len++
-	*v.at(uint32(i)) = x
-	return uint32(i)
+	return &v.last[i]
+}
+
+func (v *vector[T]) grow() {
+	var chunks []*[chunkLen]T
+	if p := v.chunks.Load(); p != nil {
+		chunks = *p
+	}
+	v.last = new([chunkLen]T)
+	chunks = append(chunks, v.last)
+	v.chunks.Store(&chunks)
 }
 
 func (v *vector[T]) at(i uint32) *T {
