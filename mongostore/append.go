@@ -74,8 +74,8 @@ type pending struct {
 	events int
 	size   int
 
-	// done is closed when a flight has carried the append; outcome and err are
-	// set before.
+	// done is closed when a flight has carried the append while its caller waits;
+	// outcome and err are set before.
 	done    chan struct{}
 	outcome outcome
 	err     error
@@ -117,7 +117,7 @@ const (
 )
 
 func (s *Store) newAppend(req eventstore.AppendRequest) (*pending, error) {
-	a := &pending{req: req, parts: make([]part, len(req.Streams)), done: make(chan struct{})}
+	a := &pending{req: req, parts: make([]part, len(req.Streams))}
 	for i := range req.Streams {
 		st := &req.Streams[i]
 		if len(st.Events) == 0 {
@@ -217,7 +217,6 @@ func (s *Store) appendGrouped(ctx context.Context, a *pending) (eventstore.Appen
 		if attempt > 3 && !pause(ctx, attempt-3, 20*time.Millisecond) {
 			return eventstore.AppendResult{}, s.appendFailed(ctx, a, ctx.Err())
 		}
-		a.done = make(chan struct{})
 	}
 }
 
@@ -341,7 +340,7 @@ func (s *Store) transactAppend(ctx context.Context, a *pending) (eventstore.Appe
 	if res.Duplicate || res.Token == "" {
 		return res, nil
 	}
-	s.committed(a, start, sess)
+	s.committed(a, start, timeOf(sess))
 	return a.result(), nil
 }
 
@@ -357,9 +356,10 @@ func (s *Store) alone(ctx context.Context, a *pending, err error) error {
 	return eventstore.NotWritten(wrap(op, err)) // it failed before the commit
 }
 
-// committed notes the versions that exist now and the time of the commit.
-func (s *Store) committed(a *pending, start time.Time, sess *mongo.Session) {
-	a.since, a.until = commitWindow(start, sess)
+// committed notes the versions that exist now and the time of the commit, which
+// was made after start and before the server's reply at a time of the cluster.
+func (s *Store) committed(a *pending, start time.Time, at bson.Timestamp) {
+	a.since, a.until = commitWindow(start, at)
 	for i := range a.parts {
 		s.heads.learn(a.req.Streams[i].Stream, a.parts[i].last())
 	}
@@ -368,13 +368,20 @@ func (s *Store) committed(a *pending, start time.Time, sess *mongo.Session) {
 // commitWindow bounds the time of what was committed since start. The lower
 // bound takes the clocks of servers and client to run at about the same speed;
 // it only directs a search.
-func commitWindow(start time.Time, sess *mongo.Session) (since, until bson.Timestamp) {
-	t := sess.OperationTime()
-	if t == nil {
+func commitWindow(start time.Time, at bson.Timestamp) (since, until bson.Timestamp) {
+	if at.IsZero() {
 		return since, until
 	}
 	took := uint32(time.Since(start)/time.Second) + 2
-	return bson.Timestamp{T: t.T - min(took, t.T)}, *t
+	return bson.Timestamp{T: at.T - min(took, at.T)}, at
+}
+
+// timeOf is the time of a session's last operation, zero where that is unknown.
+func timeOf(sess *mongo.Session) (t bson.Timestamp) {
+	if at := sess.OperationTime(); at != nil {
+		t = *at
+	}
+	return t
 }
 
 func (s *Store) retried(op string) func(error) {

@@ -11,7 +11,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
+	monitoring "go.mongodb.org/mongo-driver/v2/event"
 	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/annals-es/annals/eventstore"
 	"github.com/annals-es/annals/simstore/mongosim"
@@ -230,8 +232,117 @@ func TestCancelledWhileWaiting(t *testing.T) {
 	err = <-inFlight
 	require.ErrorIs(t, err, eventstore.ErrOutcomeUnknown)
 	require.ErrorIs(t, err, context.Canceled)
-	require.Eventually(t, func() bool { return len(versions(t, s, "a-1")) == 1 }, 10*time.Second, 5*time.Millisecond)
+	res, err := eventstore.Append(ctx, s, "a-1", eventstore.Any, event(2))
+	require.NoError(t, err)
+	require.Len(t, versions(t, s, "a-1"), int(res.Streams[0].Last), "the first one has happened or has not")
 	require.Empty(t, versions(t, s, "b-1"))
+}
+
+// A caller that goes away while its append is under way with others does not keep
+// these from being written.
+func TestCancelledInAGroup(t *testing.T) {
+	t.Parallel()
+	srv := simFor(t)
+	srv.migrate(t)
+	inserting, pass := make(chan struct{}), make(chan struct{})
+	client, err := mongo.Connect(srv.sim.ClientOptions().SetServerMonitoringMode(options.ServerMonitoringModePoll).SetHeartbeatInterval(500 * time.Millisecond).SetMonitor(&monitoring.CommandMonitor{Started: func(_ context.Context, e *monitoring.CommandStartedEvent) {
+		if e.CommandName == "insert" {
+			inserting <- struct{}{}
+			<-pass
+		}
+	}}))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = client.Disconnect(context.Background()) })
+	var appends atomic.Int64
+	ctx := testContext(t)
+	s, err := Open(ctx, client, Config{Database: srv.database, Flights: 1, Sequencing: Never, Hooks: Hooks{
+		Flight: func(f FlightStats) { appends.Store(int64(f.Appends)) },
+	}})
+	require.NoError(t, err)
+	t.Cleanup(func() { closeStore(t, s) })
+	start := func(ctx context.Context, stream eventstore.StreamID) <-chan error {
+		answer := make(chan error, 1)
+		go func() {
+			_, err := eventstore.Append(ctx, s, stream, eventstore.NoStream, event(1))
+			answer <- err
+		}()
+		return answer
+	}
+	first := start(ctx, "first-1")
+	<-inserting
+	leavingCtx, leave := context.WithCancel(ctx)
+	defer leave()
+	leaving, staying := start(leavingCtx, "leaving-1"), start(ctx, "staying-1")
+	require.Eventually(t, func() bool {
+		s.groups.mu.Lock()
+		defer s.groups.mu.Unlock()
+		return len(s.groups.queue) == 2
+	}, patience, poll)
+	pass <- struct{}{}
+	require.NoError(t, <-first)
+	<-inserting
+	leave()
+	err = <-leaving
+	require.ErrorIs(t, err, eventstore.ErrOutcomeUnknown)
+	require.ErrorIs(t, err, context.Canceled)
+	pass <- struct{}{}
+	require.NoError(t, <-staying)
+	require.Equal(t, int64(2), appends.Load())
+	require.Len(t, versions(t, s, "leaving-1"), 1)
+}
+
+// A lone append is written by its caller, whatever was written before it, and one
+// that meets a taken place is told so.
+func TestLoneAppends(t *testing.T) {
+	t.Parallel()
+	srv := migrated(t)
+	s, other := srv.open(t), srv.open(t)
+	ctx := testContext(t)
+	for i := range 3 {
+		for _, store := range []*Store{s, other} { // either finds its place taken by the other
+			res, err := eventstore.Append(ctx, store, "a-1", eventstore.Any, event(i))
+			require.NoError(t, err)
+			_, err = eventstore.Append(ctx, store, "a-1", eventstore.Exact(res.Streams[0].Last-1), event(i))
+			require.ErrorIs(t, err, eventstore.ErrConflict)
+		}
+	}
+	require.Equal(t, []eventstore.Version{1, 2, 3, 4, 5, 6}, versions(t, s, "a-1"))
+}
+
+// The largest event that the contract allows goes through.
+func TestLargestEvent(t *testing.T) {
+	t.Parallel()
+	srv := migrated(t)
+	s := srv.open(t)
+	ctx := testContext(t)
+	appended := func(size int) error {
+		data, err := bson.Marshal(bson.D{{Key: "pad", Value: bson.Binary{Data: make([]byte, size)}}})
+		require.NoError(t, err)
+		_, err = eventstore.Append(ctx, s, "large-1", eventstore.NoStream, eventstore.EventData{Type: "padded", Data: data})
+		return err
+	}
+	var large *eventstore.TooLargeError
+	require.ErrorAs(t, appended(maxDocument), &large)
+	require.NoError(t, appended(maxDocument-(large.Size-large.Limit)))
+	require.Len(t, versions(t, s, "large-1"), 1)
+}
+
+// An insert whose reply was lost is found to have been made.
+func TestLoneAppendWhoseReplyIsLost(t *testing.T) {
+	t.Parallel()
+	srv := simFor(t)
+	srv.migrate(t)
+	s := srv.open(t)
+	ctx := testContext(t)
+	for _, expected := range []eventstore.ExpectedVersion{eventstore.NoStream, eventstore.Any, eventstore.Exact(2)} {
+		require.NoError(t, srv.sim.FailCommand(mongosim.FailPoint{Commands: []string{"insert"}, Times: 1, LoseReply: true}))
+		res, err := eventstore.Append(ctx, s, "a-1", expected, event(1))
+		require.NoError(t, err)
+		p, err := s.Await(ctx, res.Token)
+		require.NoError(t, err)
+		require.Equal(t, int64(res.Streams[0].Last), int64(p))
+	}
+	require.Equal(t, []eventstore.Version{1, 2, 3}, versions(t, s, "a-1"))
 }
 
 func TestAppendInTheCallersTransaction(t *testing.T) {

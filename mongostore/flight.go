@@ -8,7 +8,6 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
-	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/annals-es/annals/eventstore"
 )
@@ -16,11 +15,9 @@ import (
 // flyInserts writes single events in one unordered insert and sets the outcome of
 // each. After an error that leaves some in doubt it sends these again: the same
 // document at the same version is written once at most, and the second time meets
-// its own key.
-func (s *Store) flyInserts(group []*pending) {
+// its own key. Ctx ends within the time that an append may take.
+func (s *Store) flyInserts(ctx context.Context, group ...*pending) {
 	start := time.Now()
-	ctx, cancel := context.WithTimeout(s.life, s.cfg.WriteTimeout)
-	defer cancel()
 	left := group
 	var err error
 	for attempt := 0; len(left) > 0; attempt++ {
@@ -70,20 +67,22 @@ func (s *Store) flown(stats FlightStats) {
 func (s *Store) insertEach(ctx context.Context, group []*pending) ([]*pending, error) {
 	s = s.enter(ctx)
 	defer s.leave()
-	sess, err := s.session()
-	if err != nil {
-		return group, err
-	}
-	defer sess.EndSession(context.WithoutCancel(ctx))
 	docs := make([]bson.Raw, len(group))
 	for i, a := range group {
 		docs[i] = a.parts[0].docs[0]
 	}
 	start := time.Now()
-	_, err = s.events.InsertMany(mongo.NewSessionContext(ctx, sess), docs, options.InsertMany().SetOrdered(false))
-	s.observe(sess)
-	var bulk mongo.BulkWriteException
-	if err != nil && !errors.As(err, &bulk) {
+	at, err := insert(ctx, s.events, false, docs...)
+	s.observeTime(at)
+	if err == nil {
+		for _, a := range group {
+			a.outcome = written
+			s.committed(a, start, at)
+		}
+		return nil, nil
+	}
+	partly, ok := errors.AsType[mongo.WriteException](err)
+	if !ok {
 		if !wroteNothing(err) {
 			for _, a := range group {
 				a.maybe = true
@@ -91,11 +90,16 @@ func (s *Store) insertEach(ctx context.Context, group []*pending) ([]*pending, e
 		}
 		return group, err
 	}
-	refused := make(map[int]mongo.WriteError, len(bulk.WriteErrors))
-	for _, we := range bulk.WriteErrors {
-		refused[we.Index] = we.WriteError
+	return s.settleEach(group, partly, start, at)
+}
+
+// settleEach sets the outcomes of a group of which the server has refused some, or
+// whose writes a majority has not acknowledged.
+func (s *Store) settleEach(group []*pending, partly mongo.WriteException, start time.Time, at bson.Timestamp) (left []*pending, reason error) {
+	refused := make(map[int]mongo.WriteError, len(partly.WriteErrors))
+	for _, we := range partly.WriteErrors {
+		refused[we.Index] = we
 	}
-	var left []*pending
 	for i, a := range group {
 		we, no := refused[i]
 		switch {
@@ -103,18 +107,18 @@ func (s *Store) insertEach(ctx context.Context, group []*pending) ([]*pending, e
 			a.outcome = lost
 		case no && isRetryable(we):
 			a.maybe = true
-			left = append(left, a)
+			left, reason = append(left, a), we
 		case no:
 			a.outcome, a.err = failed, we
-		case bulk.WriteConcernError != nil:
+		case partly.WriteConcernError != nil:
 			a.maybe = true // written, and not known to be there to stay
-			left = append(left, a)
+			left, reason = append(left, a), mongo.WriteException{WriteConcernError: partly.WriteConcernError, Labels: partly.Labels}
 		default:
 			a.outcome = written
-			s.committed(a, start, sess)
+			s.committed(a, start, at)
 		}
 	}
-	return left, err
+	return left, reason
 }
 
 // flyTransaction writes a group of appends in one transaction and sets the
@@ -238,7 +242,7 @@ func (s *Store) insertGroup(ctx context.Context, group []*pending) (culprit int,
 	if err == nil {
 		for _, a := range group {
 			a.outcome = written
-			s.committed(a, start, sess)
+			s.committed(a, start, timeOf(sess))
 		}
 		return -1, nil
 	}

@@ -30,6 +30,9 @@ type grouper struct {
 	closed bool
 	// boarding is set while board is about to look at the queue.
 	boarding bool
+	// lonely is set while inserts carry one append each: there is one writer, or
+	// they are few.
+	lonely bool
 
 	flights sync.WaitGroup
 }
@@ -46,6 +49,8 @@ func newGrouper(s *Store) *grouper {
 		store: s,
 		busy:  map[eventstore.StreamID]struct{}{},
 		free:  [2]int{s.cfg.Flights, s.cfg.Flights},
+
+		lonely: true,
 	}
 }
 
@@ -57,6 +62,12 @@ func (g *grouper) carry(ctx context.Context, a *pending) error {
 		g.mu.Unlock()
 		return eventstore.NotWritten(eventstore.ErrClosed)
 	}
+	if g.boardAlone(a) {
+		g.mu.Unlock()
+		g.flyAlone(ctx, a)
+		return nil
+	}
+	a.done = make(chan struct{})
 	a.queued = true
 	g.queue = append(g.queue, a)
 	g.launch()
@@ -76,6 +87,41 @@ func (g *grouper) carry(ctx context.Context, a *pending) error {
 		return eventstore.OutcomeUnknown(ctx.Err())
 	}
 	return eventstore.NotWritten(ctx.Err())
+}
+
+// boardAlone reserves a flight for an append that its caller may write: it is a
+// single event, nobody is there whom it could travel with, and its place is not
+// known to be taken. mu is held.
+func (g *grouper) boardAlone(a *pending) bool {
+	if !g.lonely || g.boarding || len(g.queue) > 0 || g.free[inserts] < g.store.cfg.Flights || !a.single() {
+		return false
+	}
+	st, p := &a.req.Streams[0], &a.parts[0]
+	if _, busy := g.busy[st.Stream]; busy {
+		return false
+	}
+	if known := g.store.heads.get(st.Stream); known > p.base {
+		if st.Expected != eventstore.Any {
+			return false
+		}
+		p.rebase(st.Stream, known)
+	}
+	a.done = nil
+	g.reserve(inserts, a)
+	g.flights.Add(1)
+	return true
+}
+
+// flyAlone writes an append on its caller's goroutine and account: handing it to
+// another and waiting for that one takes longer than anything else that the store
+// does for an append. A caller that goes away takes nobody with it.
+func (g *grouper) flyAlone(ctx context.Context, a *pending) {
+	defer g.flights.Done()
+	defer g.landed(inserts, a) // also when a hook panics: the caller may live on
+	ctx, cancel := context.WithTimeout(ctx, g.store.cfg.WriteTimeout)
+	defer cancel()
+	defer context.AfterFunc(g.store.life, cancel)()
+	g.store.flyInserts(ctx, a)
 }
 
 func (g *grouper) remove(a *pending) {
@@ -134,24 +180,32 @@ func (g *grouper) board() {
 		if len(group) == 0 {
 			continue
 		}
-		g.free[kind]--
-		for _, a := range group {
-			for i := range a.req.Streams {
-				g.busy[a.req.Streams[i].Stream] = struct{}{}
-			}
-		}
+		g.reserve(kind, group...)
 		g.flights.Go(func() {
 			if kind == inserts {
-				g.store.flyInserts(group)
+				ctx, cancel := context.WithTimeout(g.store.life, g.store.cfg.WriteTimeout)
+				defer cancel()
+				g.store.flyInserts(ctx, group...)
 			} else {
 				g.store.flyTransaction(group)
 			}
-			g.landed(kind, group)
+			g.landed(kind, group...)
 		})
 	}
 }
 
-func (g *grouper) landed(kind int, group []*pending) {
+// reserve takes a slot for a group and keeps its streams from other flights. mu is
+// held.
+func (g *grouper) reserve(kind int, group ...*pending) {
+	g.free[kind]--
+	for _, a := range group {
+		for i := range a.req.Streams {
+			g.busy[a.req.Streams[i].Stream] = struct{}{}
+		}
+	}
+}
+
+func (g *grouper) landed(kind int, group ...*pending) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, a := range group {
@@ -160,8 +214,13 @@ func (g *grouper) landed(kind int, group []*pending) {
 		}
 	}
 	g.free[kind]++
+	if kind == inserts {
+		g.lonely = len(group) == 1
+	}
 	for _, a := range group {
-		close(a.done)
+		if a.done != nil { // its caller waits
+			close(a.done)
+		}
 	}
 	g.launch()
 }

@@ -19,6 +19,16 @@ import (
 // it has read, so that a quiet store does not lose its place in the oplog.
 const progressEvery = 30 * time.Second
 
+// gatherFor is how long the sequencer lets changes come together after a read of
+// the change stream that has brought fewer than gatherBelow. The first change after a
+// quiet while is taken at once. Those that follow one by one, from a writer that
+// appends without pause, share documents of the log: that leaves more of the server
+// to the writer, and delays none by more.
+const (
+	gatherFor   = 2 * time.Millisecond
+	gatherBelow = 100
+)
+
 // A sequencer writes the log. All it knows of it is the end: the head, and where
 // in the change stream of events to go on from there. Every document it inserts
 // stands at head+1 and continues at that place. When the insert meets a document
@@ -281,7 +291,8 @@ func readFeeds(ctx context.Context, cs *mongo.ChangeStream, size int, feeds chan
 		f.items = append(f.items, item)
 		if cs.RemainingBatchLength() == 0 || len(f.items) == size {
 			f.token = slices.Clone(cs.ResumeToken())
-			if !send() {
+			n := len(f.items)
+			if !send() || n < gatherBelow && !sleep(ctx, gatherFor) {
 				return
 			}
 		}
@@ -359,7 +370,7 @@ func (q *sequencer) flush(ctx context.Context, token bson.Raw, recovered bool) e
 	}
 	start := time.Now()
 	d := logDoc{first: q.head + 1, entries: q.pending, mark: q.mark, token: token, recovered: recovered}
-	_, err := q.store.log.InsertOne(ctx, d.encode(start))
+	err := q.insert(ctx, d.encode(start), recovered)
 	switch {
 	case mongo.IsDuplicateKeyError(err):
 		return errOvertaken
@@ -375,6 +386,18 @@ func (q *sequencer) flush(ctx context.Context, token bson.Raw, recovered bool) e
 		hook(SequenceStats{First: d.first, Events: len(d.entries), Duration: time.Since(start), Delay: delay(d, start)})
 	}
 	return nil
+}
+
+// insert inserts a document of the log. When the reply is lost, the sequencer reads
+// the end of the log again, and finds there whether it was written. A recovery would
+// have to start again for that: it leaves such things to the driver.
+func (q *sequencer) insert(ctx context.Context, doc bson.Raw, recovered bool) error {
+	if recovered {
+		_, err := q.store.log.InsertOne(ctx, doc)
+		return err
+	}
+	_, err := insert(ctx, q.store.log, true, doc)
+	return err
 }
 
 // delay is how long before a time the last event of a document was committed, zero

@@ -182,12 +182,10 @@ func (s *Store) reading(ctx context.Context) (_ context.Context, done func(), er
 }
 
 // observe notes the time of a session's last operation.
-func (s *Store) observe(sess *mongo.Session) {
-	t := sess.OperationTime()
-	if t == nil {
-		return
-	}
-	for v := packTime(*t); ; {
+func (s *Store) observe(sess *mongo.Session) { s.observeTime(timeOf(sess)) }
+
+func (s *Store) observeTime(t bson.Timestamp) {
+	for v := packTime(t); ; {
 		old := s.observed.Load()
 		if v <= old || s.observed.CompareAndSwap(old, v) {
 			return
@@ -208,7 +206,11 @@ func inTransaction(ctx context.Context) bool {
 // pause waits before an attempt, longer with each, and reports whether there is
 // time for it.
 func pause(ctx context.Context, attempt int, longest time.Duration) bool {
-	d := jitter(min(2*time.Millisecond<<min(attempt, 10), longest))
+	return sleep(ctx, jitter(min(2*time.Millisecond<<min(attempt, 10), longest)))
+}
+
+// sleep reports whether ctx let it.
+func sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

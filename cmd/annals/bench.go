@@ -34,21 +34,23 @@ func benchCommand() command {
 
 Workloads: append (one event; raw: insertOne), append_txn (raw: a transaction
 per append), load (one stream over and over; raw: find and decode into structs),
-deliver (from acknowledged append to a subscriber in another process; raw: a change
-stream), readlog (from the beginning; raw: find in the order of _id and decode).
+deliver (from acknowledged append to a subscriber in another process, which writes the
+log, and as deliver_watch to one that does not; raw: a change stream), append_followed
+(as append, while the log is written and read; raw: while a change stream is read),
+readlog (from the beginning; raw: find in the order of _id and decode).
 Everything is written with majority. Without -uri it runs on the simulated server,
 whose figures say nothing about MongoDB.`,
 		setup: func(f *flag.FlagSet) func(context.Context, io.Writer) error {
 			cfg := benchConfig{
 				writers:   []int{1, 16, 64},
 				events:    []int{1, 3, 10},
-				workloads: []string{"append", "append_txn", "load", "deliver", "readlog"},
+				workloads: []string{"append", "append_txn", "load", "deliver", "append_followed", "readlog"},
 			}
 			f.StringVar(&cfg.uri, "uri", "", "connection string; a simulated server when empty")
 			f.Var(numbers(&cfg.writers), "writers", "numbers of concurrent writers")
 			f.Var(numbers(&cfg.events), "events", "numbers of events per append")
 			f.Float64Var(&cfg.seconds, "seconds", 5, "seconds for each side of each measurement")
-			f.IntVar(&cfg.rounds, "rounds", 5, "turns that each side takes in a measurement")
+			f.IntVar(&cfg.rounds, "rounds", 25, "turns that each side takes in a measurement, fewer where one operation takes longer than a turn")
 			f.IntVar(&cfg.flights, "flights", 0, "groups of appends written at the same time; 0 for the store's default")
 			f.Var(names(&cfg.workloads), "workloads", "what to measure")
 			f.BoolVar(&cfg.asJSON, "json", false, "print JSON")
@@ -118,10 +120,11 @@ func runBench(ctx context.Context, cfg benchConfig) (*report, error) {
 	r := &report{Server: t.describe(ctx), CPUs: runtime.NumCPU(), Go: runtime.Version(), Seconds: cfg.seconds}
 	for _, w := range cfg.workloads {
 		run, ok := map[string]func(context.Context) ([]result, error){
-			"append": b.appends, "append_txn": b.transactions, "load": b.loads, "deliver": b.deliveries, "readlog": b.readLog,
+			"append": b.appends, "append_txn": b.transactions, "load": b.loads, "deliver": b.deliveries,
+			"append_followed": b.followed, "readlog": b.readLog,
 		}[w]
 		if !ok {
-			return nil, fmt.Errorf("no workload %q; there are append, append_txn, load, deliver and readlog", w)
+			return nil, fmt.Errorf("no workload %q; there are append, append_txn, load, deliver, append_followed and readlog", w)
 		}
 		results, err := run(ctx)
 		if err != nil {
@@ -139,7 +142,7 @@ func (r *report) print(w io.Writer, asJSON bool) error {
 		return enc.Encode(r)
 	}
 	fmt.Fprintf(w, "%s, %d CPUs shared with it, %s\n\n", r.Server, r.CPUs, r.Go)
-	const row = "%-10s %6v %7v | %9v %9v %8v %8v | %9v %9v %8v %8v | %6v\n"
+	const row = "%-15s %6v %7v | %9v %9v %8v %8v | %9v %9v %8v %8v | %6v\n"
 	fmt.Fprintf(w, row, "", "", "", "annals/s", "events/s", "p50 ms", "p99 ms", "raw/s", "events/s", "p50 ms", "p99 ms", "ratio")
 	for _, x := range r.Results {
 		fmt.Fprintf(w, row, x.Workload, x.Events, x.Writers,
@@ -165,6 +168,8 @@ type meter struct {
 	ops    int64
 	events int64
 	time   time.Duration
+
+	moved  int64 // events, with those that are left out of the rate
 	allocs uint64
 	bytes  uint64
 }
@@ -177,11 +182,37 @@ func (m *meter) figures() figures {
 		P50:          float64(m.hist.ValueAtQuantile(50)) / 1000,
 		P99:          float64(m.hist.ValueAtQuantile(99)) / 1000,
 	}
-	if m.events > 0 {
-		f.AllocsPerEvent = float64(m.allocs) / float64(m.events)
-		f.BytesPerEvent = float64(m.bytes) / float64(m.events)
+	if m.moved > 0 {
+		f.AllocsPerEvent = float64(m.allocs) / float64(m.moved)
+		f.BytesPerEvent = float64(m.bytes) / float64(m.moved)
 	}
 	return f
+}
+
+// add takes over what a worker has done.
+func (m *meter) add(w *meter) {
+	m.hist.Merge(w.hist)
+	m.ops += w.ops
+	m.events += w.events
+	m.moved += w.moved
+}
+
+// A window is the part of a turn that counts. Several workers start together and
+// end one after the other: neither the crowd at the start nor the emptiness at the
+// end belongs to what they do together. One worker has neither, and all of its
+// operations count, however long the last one takes.
+type window struct{ opens, closes, ends time.Time }
+
+func newWindow(start time.Time, workers int, d time.Duration) window {
+	if workers == 1 {
+		return window{opens: start, ends: start.Add(d)}
+	}
+	lead := min(d/8, 100*time.Millisecond)
+	return window{opens: start.Add(lead), closes: start.Add(lead + d), ends: start.Add(lead + d)}
+}
+
+func (w window) counts(done time.Time) bool {
+	return !done.Before(w.opens) && (w.closes.IsZero() || done.Before(w.closes))
 }
 
 // turn lets workers do op over and over for d, and adds what they did. An op
@@ -190,41 +221,48 @@ func (m *meter) turn(ctx context.Context, workers int, d time.Duration, op func(
 	runtime.GC()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	type done struct {
-		hist        *hdrhistogram.Histogram
-		ops, events int64
-		err         error
+	type report struct {
+		meter *meter
+		err   error
 	}
-	results := make(chan done, workers)
+	reports := make(chan report, workers)
 	start := time.Now()
-	for w := range workers {
+	w := newWindow(start, workers, d)
+	for worker := range workers {
 		go func() {
-			r := done{hist: hdrhistogram.New(1, 60_000_000, 3)}
-			for time.Since(start) < d && ctx.Err() == nil {
-				began := time.Now()
-				n, err := op(ctx, w)
+			own := newMeter()
+			began := start
+			for began.Before(w.ends) && ctx.Err() == nil {
+				n, err := op(ctx, worker)
 				if err != nil {
-					r.err = err
-					break
+					reports <- report{own, err}
+					return
 				}
-				_ = r.hist.RecordValue(max(1, time.Since(began).Microseconds()))
-				r.ops++
-				r.events += int64(n)
+				done := time.Now()
+				own.moved += int64(n)
+				if w.counts(done) {
+					_ = own.hist.RecordValue(max(1, done.Sub(began).Microseconds()))
+					own.ops++
+					own.events += int64(n)
+				}
+				began = done
 			}
-			results <- r
+			reports <- report{own, nil}
 		}()
 	}
 	var err error
 	for range workers {
-		r := <-results
-		m.hist.Merge(r.hist)
-		m.ops += r.ops
-		m.events += r.events
+		r := <-reports
+		m.add(r.meter)
 		if r.err != nil {
 			err = r.err
 		}
 	}
-	m.time += time.Since(start)
+	if workers == 1 {
+		m.time += time.Since(start)
+	} else {
+		m.time += d
+	}
 	runtime.ReadMemStats(&after)
 	m.allocs += after.Mallocs - before.Mallocs
 	m.bytes += after.TotalAlloc - before.TotalAlloc

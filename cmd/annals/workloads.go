@@ -111,22 +111,31 @@ func rawEvents(stream string, n int) []rawEvent {
 	return docs
 }
 
-// compare lets the two sides take turns.
+// shortestTurn is long enough for many appends and, in it, little else happens in
+// the machine.
+const shortestTurn = 50 * time.Millisecond
+
+// compare lets the two sides take short turns, so that what else goes on in the
+// machine meets both, now the one first and now the other.
 func (b *bencher) compare(ctx context.Context, workers int, annals, raw func(context.Context, int) (int, error)) (a, r *meter, err error) {
 	a, r = newMeter(), newMeter()
-	slice := time.Duration(b.cfg.seconds * float64(time.Second) / float64(b.cfg.rounds))
-	warm := min(slice/2, 300*time.Millisecond)
+	whole := time.Duration(b.cfg.seconds * float64(time.Second))
+	slice := max(whole/time.Duration(b.cfg.rounds), min(whole, shortestTurn))
 	for _, op := range []func(context.Context, int) (int, error){annals, raw} {
-		if err := newMeter().turn(ctx, workers, warm, op); err != nil {
+		if err := newMeter().turn(ctx, workers, min(slice, 300*time.Millisecond), op); err != nil {
 			return nil, nil, err
 		}
 	}
-	for range b.cfg.rounds {
-		if err := a.turn(ctx, workers, slice, annals); err != nil {
-			return nil, nil, err
-		}
-		if err := r.turn(ctx, workers, slice, raw); err != nil {
-			return nil, nil, err
+	done := func(m *meter) bool { return m.time >= whole && m.ops > 0 }
+	for annalsFirst := true; !done(a) || !done(r); annalsFirst = !annalsFirst {
+		for _, isAnnals := range []bool{annalsFirst, !annalsFirst} {
+			m, op := r, raw
+			if isAnnals {
+				m, op = a, annals
+			}
+			if err := m.turn(ctx, workers, slice, op); err != nil {
+				return nil, nil, err
+			}
 		}
 	}
 	return a, r, nil
@@ -284,20 +293,23 @@ func drain(ctx context.Context, find func(context.Context) (*mongo.Cursor, error
 	return n, cur.Err()
 }
 
-// deliveries measures the time from acknowledged append to delivery to a
-// subscriber with a client of its own, against a change stream.
+// deliveries measures the time from acknowledged append to delivery, against a
+// change stream: to a subscriber in the process that writes the log, and to one in a
+// third process, which sees the log by watching it. Both run at the same time.
 func (b *bencher) deliveries(ctx context.Context) ([]result, error) {
 	sequencer, _, err := b.target.store(ctx, mongostore.Config{Sequencing: mongostore.Always})
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = sequencer.Close(context.Background()) }() //nolint:contextcheck // also after an interrupt
-	if _, err := b.caughtUp(ctx, sequencer); err != nil {
+	watcher, _, err := b.target.store(ctx, mongostore.Config{Sequencing: mongostore.Never})
+	if err != nil {
 		return nil, err
 	}
+	defer func() { _ = watcher.Close(context.Background()) }() //nolint:contextcheck // also after an interrupt
 	var results []result
 	for _, writers := range b.cfg.writers {
-		annals, err := b.deliverAnnals(ctx, sequencer, writers)
+		sides, err := b.deliverAnnals(ctx, writers, sequencer, watcher)
 		if err != nil {
 			return nil, err
 		}
@@ -305,11 +317,44 @@ func (b *bencher) deliveries(ctx context.Context) ([]result, error) {
 		if err != nil {
 			return nil, err
 		}
-		res := result{Workload: "deliver", Events: 1, Writers: writers, Annals: appendFigures(annals), Raw: appendFigures(raw)}
-		res.Ratio = res.Raw.P50 / res.Annals.P50
-		results = append(results, res)
+		for i, workload := range []string{"deliver", "deliver_watch"} {
+			res := result{Workload: workload, Events: 1, Writers: writers, Annals: appendFigures(sides[i]), Raw: appendFigures(raw)}
+			res.Ratio = res.Raw.P50 / res.Annals.P50
+			results = append(results, res)
+		}
 	}
 	return results, nil
+}
+
+// followed compares single appends with insertOne while what is written is
+// delivered at once: to a subscriber of the log in another process, which is written
+// there, and to a change stream.
+func (b *bencher) followed(ctx context.Context) ([]result, error) {
+	sequencer, _, err := b.target.store(ctx, mongostore.Config{Sequencing: mongostore.Always})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = sequencer.Close(context.Background()) }() //nolint:contextcheck // also after an interrupt
+	run, cancel := context.WithCancel(ctx)
+	var reading sync.WaitGroup
+	defer func() { cancel(); reading.Wait() }()
+	head, err := b.caughtUp(ctx, sequencer)
+	if err != nil {
+		return nil, err
+	}
+	reading.Go(func() {
+		for range eventstore.Subscribe(run, sequencer, eventstore.LogQuery{After: head}) {
+			continue
+		}
+	})
+	if err := b.watchRaw(run, &reading, func([16]byte) {}); err != nil {
+		return nil, err
+	}
+	results, err := b.appends(ctx)
+	for i := range results {
+		results[i].Workload = "append_followed"
+	}
+	return results, err
 }
 
 // caughtUp appends an event and waits until the log has it.
@@ -371,88 +416,110 @@ func (c *courier) open() int {
 // those of an idle one.
 const idlePause = 3 * time.Millisecond
 
-func (b *bencher) deliverAnnals(ctx context.Context, s *mongostore.Store, writers int) (*meter, error) {
-	head, err := b.caughtUp(ctx, s)
-	if err != nil {
-		return nil, err
-	}
-	c := newCourier()
+// deliverAnnals measures delivery to a subscriber of each store.
+func (b *bencher) deliverAnnals(ctx context.Context, writers int, stores ...*mongostore.Store) ([]*meter, error) {
 	run, cancel := context.WithCancel(ctx)
-	defer cancel()
 	var reading sync.WaitGroup
-	reading.Go(func() {
-		for e, err := range eventstore.Subscribe(run, s, eventstore.LogQuery{After: head}) {
-			if err != nil {
-				return
-			}
-			c.deliver(e.ID)
+	defer func() { cancel(); reading.Wait() }()
+	couriers := make([]*courier, len(stores))
+	for i, s := range stores {
+		head, err := b.caughtUp(ctx, s)
+		if err != nil {
+			return nil, err
 		}
-	})
-	return b.ship(ctx, c, writers, cancel, &reading, func(ctx context.Context) error {
+		couriers[i] = newCourier()
+		reading.Go(func() {
+			for e, err := range eventstore.Subscribe(run, s, eventstore.LogQuery{After: head}) {
+				if err != nil {
+					return
+				}
+				couriers[i].deliver(e.ID)
+			}
+		})
+	}
+	return b.ship(ctx, couriers, writers, func(ctx context.Context) ([16]byte, error) {
 		events, err := b.encode(1)
 		if err != nil {
-			return err
+			return [16]byte{}, err
 		}
 		events[0].ID = eventstore.NewEventID()
-		if _, err := eventstore.Append(ctx, b.store, eventstore.StreamID(b.stream()), eventstore.NoStream, events...); err != nil {
-			return err
-		}
-		c.acknowledge(events[0].ID)
-		return nil
+		_, err = eventstore.Append(ctx, b.store, eventstore.StreamID(b.stream()), eventstore.NoStream, events...)
+		return events[0].ID, err
 	})
 }
 
 func (b *bencher) deliverRaw(ctx context.Context, writers int) (*meter, error) {
-	c := newCourier()
 	run, cancel := context.WithCancel(ctx)
-	defer cancel()
+	var reading sync.WaitGroup
+	defer func() { cancel(); reading.Wait() }()
+	c := newCourier()
+	if err := b.watchRaw(run, &reading, c.deliver); err != nil {
+		return nil, err
+	}
+	meters, err := b.ship(ctx, []*courier{c}, writers, func(ctx context.Context) ([16]byte, error) {
+		doc := rawEvents(b.stream(), 1)[0]
+		_, err := b.raw.InsertOne(ctx, doc)
+		return [16]byte(doc.EventID.Data), err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return meters[0], nil
+}
+
+// watchRaw reads a change stream of what the raw side writes, with a client of its
+// own, until ctx ends.
+func (b *bencher) watchRaw(ctx context.Context, reading *sync.WaitGroup, deliver func([16]byte)) error {
 	client, err := b.target.client()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	cs, err := client.Database(b.target.database).Collection("raw").Watch(run, mongo.Pipeline{})
+	cs, err := client.Database(b.target.database).Collection("raw").Watch(ctx, mongo.Pipeline{})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var reading sync.WaitGroup
 	reading.Go(func() {
-		for cs.Next(run) {
+		for cs.Next(ctx) {
 			var change struct {
 				Document rawEvent `bson:"fullDocument"`
 			}
 			if cs.Decode(&change) == nil && len(change.Document.EventID.Data) == 16 {
-				c.deliver([16]byte(change.Document.EventID.Data))
+				deliver([16]byte(change.Document.EventID.Data))
 			}
 		}
 	})
-	return b.ship(ctx, c, writers, cancel, &reading, func(ctx context.Context) error {
-		doc := rawEvents(b.stream(), 1)[0]
-		if _, err := b.raw.InsertOne(ctx, doc); err != nil {
-			return err
-		}
-		c.acknowledge([16]byte(doc.EventID.Data))
-		return nil
-	})
+	return nil
 }
 
-// ship lets writers write until the time is over and waits for the last delivery.
-func (b *bencher) ship(ctx context.Context, c *courier, writers int, cancel context.CancelFunc, reading *sync.WaitGroup, write func(context.Context) error) (*meter, error) {
+// ship lets writers write until the time is over and waits for the last delivery
+// by every courier. Each gets a meter with the latencies of its own.
+func (b *bencher) ship(ctx context.Context, couriers []*courier, writers int, write func(context.Context) ([16]byte, error)) ([]*meter, error) {
 	m := newMeter()
 	err := m.turn(ctx, writers, time.Duration(b.cfg.seconds*float64(time.Second)), func(ctx context.Context, _ int) (int, error) {
 		if writers == 1 {
 			time.Sleep(idlePause)
 		}
-		return 1, write(ctx)
-	})
-	for deadline := time.Now().Add(20 * time.Second); err == nil && c.open() > 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			err = fmt.Errorf("%d events were not delivered", c.open())
+		id, err := write(ctx)
+		if err != nil {
+			return 0, err
 		}
+		for _, c := range couriers {
+			c.acknowledge(id)
+		}
+		return 1, nil
+	})
+	meters := make([]*meter, len(couriers))
+	for i, c := range couriers {
+		for deadline := time.Now().Add(20 * time.Second); err == nil && c.open() > 0; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				err = fmt.Errorf("%d events were not delivered", c.open())
+			}
+		}
+		own := *m
+		own.hist = c.meter.hist
+		meters[i] = &own
 	}
-	cancel()
-	reading.Wait()
-	m.hist = c.meter.hist
-	return m, err
+	return meters, err
 }
 
 // readLog reads everything that was written so far.
