@@ -2,6 +2,7 @@ package readmodel
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"testing"
@@ -19,7 +20,20 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	waitTogether()
 	goleak.VerifyTestMain(m)
+}
+
+// waitTogether has more tests run at a time than there are cores, unless told how
+// many: after a fault the driver looks at the server only every half second, and
+// that is what most of them wait for.
+func waitTogether() {
+	flag.Parse()
+	told := false
+	flag.Visit(func(f *flag.Flag) { told = told || f.Name == "test.parallel" })
+	if !told {
+		_ = flag.Set("test.parallel", "12")
+	}
 }
 
 // An env is a database of a test's own on the server that MONGODB_URI names, or on
