@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -89,6 +90,7 @@ func TestManifestsAreWhatTheyShouldBe(t *testing.T) {
 		require.Equal(t, d.Spec.Selector.MatchLabels["app.kubernetes.io/name"], d.Spec.Template.Labels["app.kubernetes.io/name"], d.Name)
 		require.GreaterOrEqual(t, *d.Spec.Replicas, int32(2), d.Name)
 		pod := d.Spec.Template.Spec
+		require.GreaterOrEqual(t, *pod.TerminationGracePeriodSeconds, int64(20), "time to hand work over")
 		require.True(t, *pod.SecurityContext.RunAsNonRoot, d.Name)
 		for _, c := range pod.Containers {
 			require.Equal(t, resource.MustParse("256Mi"), c.Resources.Requests[corev1.ResourceMemory])
@@ -108,6 +110,23 @@ func TestManifestsAreWhatTheyShouldBe(t *testing.T) {
 	}
 }
 
+// TestOneFrontOneWorker finds the work in one deployment and the requests in the
+// other.
+func TestOneFrontOneWorker(t *testing.T) {
+	t.Parallel()
+	commands := map[string][]string{}
+	for _, d := range all[*appsv1.Deployment](t) {
+		commands[d.Name] = d.Spec.Template.Spec.Containers[0].Args
+	}
+	require.Equal(t, map[string][]string{
+		"orders":        {"serve", "-listen", ":8080", "-workers=false"},
+		"orders-worker": {"worker", "-listen", ":8080"},
+	}, commands)
+	services := all[*corev1.Service](t)
+	require.Len(t, services, 1)
+	require.Equal(t, "orders", services[0].Spec.Selector["app.kubernetes.io/name"])
+}
+
 // TestReferencesLeadSomewhere follows what manifests say of each other.
 func TestReferencesLeadSomewhere(t *testing.T) {
 	t.Parallel()
@@ -121,12 +140,27 @@ func TestReferencesLeadSomewhere(t *testing.T) {
 	pods := map[string]bool{}
 	for _, d := range all[*appsv1.Deployment](t) {
 		pods[d.Spec.Template.Labels["app.kubernetes.io/name"]] = true
+		mounted := map[string]bool{}
+		for _, v := range d.Spec.Template.Spec.Volumes {
+			require.Contains(t, secrets, v.Secret.SecretName)
+			for _, item := range v.Secret.Items {
+				require.Contains(t, secrets[v.Secret.SecretName].StringData, item.Key)
+				for _, m := range d.Spec.Template.Spec.Containers[0].VolumeMounts {
+					if m.Name == v.Name {
+						mounted[m.MountPath+"/"+item.Path] = true
+					}
+				}
+			}
+		}
 		for _, c := range d.Spec.Template.Spec.Containers {
 			for _, from := range c.EnvFrom {
 				require.True(t, configs[from.ConfigMapRef.Name], from.ConfigMapRef.Name)
 			}
 			for _, e := range c.Env {
 				if e.ValueFrom == nil {
+					if strings.HasSuffix(e.Name, "_FILE") {
+						require.True(t, mounted[e.Value], "%s is mounted", e.Value)
+					}
 					continue
 				}
 				ref := e.ValueFrom.SecretKeyRef

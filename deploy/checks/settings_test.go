@@ -1,16 +1,18 @@
 package checks
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/annals-es/annals/mongostore/client"
 )
 
 // TestSettingsAreAccepted reads the ConfigMap as the program would, and finds
-// every variable of it to be one that is read.
+// every variable of it, and of the deployments, to be one that is read.
 func TestSettingsAreAccepted(t *testing.T) {
 	t.Parallel()
 	configs := all[*corev1.ConfigMap](t)
@@ -28,5 +30,12 @@ func TestSettingsAreAccepted(t *testing.T) {
 	require.NoError(t, cfg.ForEvents())
 	for name := range configs[0].Data {
 		require.True(t, read[name], "%s is no setting", name)
+	}
+	for _, d := range all[*appsv1.Deployment](t) {
+		for _, e := range d.Spec.Template.Spec.Containers[0].Env {
+			if strings.HasPrefix(e.Name, "MONGODB_") {
+				require.True(t, read[e.Name], "%s of %s is no setting", e.Name, d.Name)
+			}
+		}
 	}
 }

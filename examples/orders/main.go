@@ -23,6 +23,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -83,7 +84,10 @@ func takeTour(ctx context.Context, args []string, env environment, w io.Writer) 
 	if err != nil {
 		return err
 	}
-	if err = isEmpty(ctx, b); err == nil {
+	switch err = isEmpty(ctx, b); {
+	case errors.Is(err, errNotEmpty):
+		_, err = fmt.Fprintf(w, "%s: %v\n", *database, err)
+	case err == nil:
 		err = walkThrough(ctx, b, w)
 	}
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)

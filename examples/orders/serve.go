@@ -63,7 +63,7 @@ func work(ctx context.Context, args []string, env environment, w io.Writer) erro
 
 // play does what a process of a role does until ctx ends.
 func (r *role) play(ctx context.Context, env environment, w io.Writer) error {
-	if env.get("MONGODB_URI") == "" && !(r.front && r.workers) {
+	if env.get("MONGODB_URI") == "" && (!r.front || !r.workers) {
 		return errors.New("MONGODB_URI is not set: a simulated server is in one process, which has to do all of the work")
 	}
 	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
