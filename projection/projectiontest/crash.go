@@ -212,11 +212,12 @@ type crash struct {
 	seen   *seen
 	counts *counts
 
-	mu     sync.Mutex
-	rand   *rand.Rand
-	faulty atomic.Bool
-	lifted atomic.Bool
-	lates  sync.WaitGroup
+	network network
+	lifted  atomic.Bool
+
+	mu      sync.Mutex
+	rand    *rand.Rand
+	written []eventstore.Token
 }
 
 func (r *crash) intN(n int) int {
@@ -226,7 +227,7 @@ func (r *crash) intN(n int) int {
 }
 
 func (r *crash) run() {
-	r.faulty.Store(true)
+	r.network.set(true)
 	trouble, calm := context.WithTimeout(r.t.Context(), r.cfg.Duration)
 	defer calm()
 	workers, stop := context.WithCancel(r.t.Context())
@@ -238,8 +239,7 @@ func (r *crash) run() {
 		working.Go(func() { r.lives(workers, trouble, i) })
 	}
 	troubles.Wait()
-	r.lates.Wait()
-	r.faulty.Store(false)
+	r.network.calm()
 	r.settle()
 	if r.cfg.Extra.Check != nil {
 		r.cfg.Extra.Check(r.t)
@@ -249,9 +249,8 @@ func (r *crash) run() {
 	r.compare()
 }
 
-// write appends events from several writers, some conflicting.
+// write appends events, and what the backend's own test adds.
 func (r *crash) write(ctx context.Context) {
-	registry := crashRegistry(r.cfg.Extra.Types...)
 	for n := 0; ctx.Err() == nil; n++ {
 		name := func() string { return fmt.Sprint("a", r.intN(12)) }
 		var payloads []any
@@ -265,39 +264,45 @@ func (r *crash) write(ctx context.Context) {
 				payloads = append(payloads, transferred{From: name(), To: name(), Amount: r.intN(100)})
 			}
 		}
-		data, err := registry.Encode(payloads...)
-		if err == nil {
-			_, err = eventstore.Append(context.WithoutCancel(ctx), r.b.Store, eventstore.NewStreamID("bank", fmt.Sprint(r.intN(7))), eventstore.Any, data...)
+		err := r.append(ctx, eventstore.NewStreamID("bank", fmt.Sprint(r.intN(7))), payloads)
+		if extra := r.cfg.Extra.Write; extra != nil && err == nil {
+			stream, payloads := extra(n)
+			err = r.append(ctx, stream, payloads)
 		}
 		if err != nil {
 			r.t.Errorf("append: %v", err)
 			return
-		}
-		if extra := r.cfg.Extra.Write; extra != nil {
-			stream, payloads := extra(n)
-			if data, err = registry.Encode(payloads...); err == nil {
-				_, err = eventstore.Append(context.WithoutCancel(ctx), r.b.Store, stream, eventstore.Any, data...)
-			}
-			if err != nil {
-				r.t.Errorf("append: %v", err)
-				return
-			}
 		}
 		r.counts.appends.Add(1)
 		time.Sleep(time.Duration(r.intN(3)) * time.Millisecond)
 	}
 }
 
+// append appends to one stream and remembers what the log is to have.
+func (r *crash) append(ctx context.Context, stream eventstore.StreamID, payloads []any) error {
+	data, err := crashRegistry(r.cfg.Extra.Types...).Encode(payloads...)
+	if err != nil {
+		return err
+	}
+	result, err := eventstore.Append(context.WithoutCancel(ctx), r.b.Store, stream, eventstore.Any, data...)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.written = append(r.written, result.Token)
+	return nil
+}
+
 // lives runs one worker after the other, each until it dies.
 func (r *crash) lives(ctx, trouble context.Context, number int) {
 	for life := 0; ctx.Err() == nil; life++ {
 		f := &flaky{
-			b:      r.b.Backend,
-			f:      faults{refused: 0.02, lost: 0.02, late: 0.02, slow: 0.01, pause: 2 * r.cfg.LeaseTTL},
-			on:     &r.faulty,
-			lates:  &r.lates,
-			counts: r.counts,
-			rand:   rand.New(rand.NewPCG(r.cfg.Seed, uint64(1000*number+life))),
+			b:       r.b.Backend,
+			f:       faults{refused: 0.02, lost: 0.02, late: 0.02, slow: 0.01, pause: 2 * r.cfg.LeaseTTL},
+			network: &r.network,
+			counts:  r.counts,
+			rand:    rand.New(rand.NewPCG(r.cfg.Seed, uint64(1000*number+life))),
 		}
 		definitions := []projection.Definition{accounts(1, &r.lifted), counters(), r.seen.handler()}
 		if number != 0 && life > 0 {
@@ -398,9 +403,13 @@ func (r *crash) meddle(ctx context.Context) {
 // settle lifts the curse and waits until everything is applied.
 func (r *crash) settle() {
 	r.lifted.Store(true)
-	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(r.t.Context(), 5*time.Minute)
 	defer cancel()
 	control := projection.NewControl(r.b.Store, r.b.Backend)
+	for _, token := range r.written {
+		_, err := r.b.Store.Await(ctx, token)
+		require.NoError(r.t, err, "what was appended did not come into the log")
+	}
 	head, err := r.b.Store.Head(ctx)
 	require.NoError(r.t, err)
 	for _, name := range r.names() {

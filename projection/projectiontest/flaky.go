@@ -28,18 +28,52 @@ type faults struct {
 // A flaky backend is a backend as one process sees it: over a network that loses
 // questions and answers, until the process dies.
 type flaky struct {
-	b      projection.Backend
-	f      faults
-	on     *atomic.Bool // faults happen
-	dead   atomic.Bool
-	lates  *sync.WaitGroup
-	counts *counts
+	b       projection.Backend
+	f       faults
+	network *network
+	dead    atomic.Bool
+	counts  *counts
 
 	mu   sync.Mutex
 	rand *rand.Rand
 }
 
 var _ projection.Backend = (*flaky)(nil)
+
+// A network is what all processes share. The zero value loses nothing.
+type network struct {
+	mu    sync.Mutex
+	bad   bool // faults happen
+	lates sync.WaitGroup
+}
+
+func (n *network) set(bad bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.bad = bad
+}
+
+func (n *network) isBad() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.bad
+}
+
+// later delivers something late, unless the network has become good meanwhile.
+func (n *network) later(deliver func()) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.bad {
+		n.lates.Go(deliver)
+	}
+	return n.bad
+}
+
+// calm ends all faults and waits for what is still on its way.
+func (n *network) calm() {
+	n.set(false)
+	n.lates.Wait()
+}
 
 // counts tells what has happened in a run.
 type counts struct{ refused, lost, late, slow, kills, steals, jumps, repartitions, retries, appends atomic.Int64 }
@@ -50,7 +84,7 @@ func (c *counts) String() string {
 }
 
 func (f *flaky) draw(p float64) bool {
-	if p == 0 || !f.on.Load() {
+	if p == 0 || !f.network.isBad() {
 		return false
 	}
 	f.mu.Lock()
@@ -102,12 +136,11 @@ func do(ctx context.Context, f *flaky, fn func(context.Context) error) error {
 // Commit is repeated now and then behind the caller's back, as a network may.
 func (f *flaky) Commit(ctx context.Context, c projection.Commit) (projection.Checkpoint, error) {
 	next, err := call(ctx, f, func(ctx context.Context) (projection.Checkpoint, error) { return f.b.Commit(ctx, c) })
-	if f.draw(f.f.late) {
+	if f.draw(f.f.late) && f.network.later(func() {
+		time.Sleep(f.upTo(f.f.pause / 4))
+		_, _ = f.b.Commit(context.WithoutCancel(ctx), c)
+	}) {
 		f.counts.late.Add(1)
-		f.lates.Go(func() {
-			time.Sleep(f.upTo(f.f.pause / 4))
-			_, _ = f.b.Commit(context.WithoutCancel(ctx), c)
-		})
 	}
 	// An answer that is lost is not the same as a refusal.
 	if err != nil && errors.Is(err, eventstore.ErrOutcomeUnknown) {
