@@ -55,7 +55,10 @@ type Result[S, E any] struct {
 //
 // The error of Decide is returned as it is. Others are those of
 // [eventstore.Appender] and of loading, wrapped with the stream's name; a
-// conflict that remains matches [eventstore.ErrConflict].
+// conflict that remains matches [eventstore.ErrConflict]. Whatever fails before the
+// append, loading above all, matches [eventstore.ErrNotWritten]. Where an append of
+// unknown outcome was repeated and that failed too, the outcome remains unknown
+// unless the repetition met a conflict.
 func (r *Repository[S, C, E]) Run(ctx context.Context, key string, command C) (Result[S, E], error) {
 	run := run[S, C, E]{Repository: r, stream: r.Stream(key)}
 	if id := commandID(ctx); id != (CommandID{}) {
@@ -118,7 +121,7 @@ type run[S, C, E any] struct {
 func (r *run[S, C, E]) once(ctx context.Context, command C) (Result[S, E], error) {
 	l, err := r.load(ctx, r.stream)
 	if err != nil {
-		return Result[S, E]{}, err
+		return Result[S, E]{}, eventstore.NotWritten(err)
 	}
 	events, err := r.decider.Decide(l.state, command)
 	if err != nil || len(events) == 0 {
@@ -126,7 +129,7 @@ func (r *run[S, C, E]) once(ctx context.Context, command C) (Result[S, E], error
 	}
 	data, err := r.encode(events)
 	if err != nil {
-		return Result[S, E]{}, fmt.Errorf("run command on %q: %w", r.stream, err)
+		return Result[S, E]{}, fmt.Errorf("run command on %q: %w", r.stream, eventstore.NotWritten(err))
 	}
 	appended, err := r.append(ctx, eventstore.AppendRequest{
 		ID: r.appendID,
@@ -171,15 +174,26 @@ func (r *run[S, C, E]) encode(events []E) ([]eventstore.EventData, error) {
 // append appends and, while the outcome is unknown or the store unavailable,
 // appends the same again.
 func (r *run[S, C, E]) append(ctx context.Context, req eventstore.AppendRequest) (eventstore.AppendResult, error) {
+	var unknown error // of the last attempt whose outcome was
 	for attempt := 1; ; attempt++ {
 		result, err := r.store.Append(ctx, req)
-		if err == nil || !eventstore.Retryable(err) || attempt >= r.cfg.MaxAttempts {
-			return result, err
+		if errors.Is(err, eventstore.ErrOutcomeUnknown) {
+			unknown = err
 		}
-		if r.pause(ctx, attempt) != nil {
-			return result, err
+		if err == nil || !eventstore.Retryable(err) || attempt >= r.cfg.MaxAttempts || r.pause(ctx, attempt) != nil {
+			return result, stillUnknown(err, unknown)
 		}
 	}
+}
+
+// stillUnknown returns the error of an append that was repeated: that this attempt
+// wrote nothing says nothing of an earlier one. A conflict does, as the store would
+// have recognised the events of that one.
+func stillUnknown(err, unknown error) error {
+	if err == nil || unknown == nil || errors.Is(err, eventstore.ErrConflict) || errors.Is(err, eventstore.ErrOutcomeUnknown) {
+		return err
+	}
+	return fmt.Errorf("%w; repeated: %s", unknown, err.Error())
 }
 
 // nothingDecided handles a command that was rejected or had nothing to do. If it

@@ -162,6 +162,67 @@ func TestUnknownOutcomeGivesUp(t *testing.T) {
 	})
 }
 
+// TestUnknownOutcomeStaysUnknown repeats an append of unknown outcome that may not
+// be repeated for other reasons: that is no proof that nothing was written.
+func TestUnknownOutcomeStaysUnknown(t *testing.T) {
+	t.Parallel()
+	for name, second := range map[string]func(*testing.T, *simstore.Store, context.CancelFunc) simstore.Fault{
+		"unavailable": func(*testing.T, *simstore.Store, context.CancelFunc) simstore.Fault {
+			return simstore.Fault{Kind: simstore.Unavailable}
+		},
+		"cancelled": func(_ *testing.T, _ *simstore.Store, cancel context.CancelFunc) simstore.Fault {
+			return simstore.Fault{Before: func(context.Context) { cancel() }}
+		},
+		"tombstoned": func(t *testing.T, store *simstore.Store, _ context.CancelFunc) simstore.Fault {
+			return simstore.Fault{Before: func(ctx context.Context) {
+				require.NoError(t, store.Tombstone(ctx, "account-a", eventstore.Any))
+			}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				store := newStore(t)
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				store.Inject(simstore.Fault{Ops: []simstore.Op{simstore.OpAppend}, Kind: simstore.UnknownWritten, Times: 1})
+				f := second(t, store, cancel)
+				f.Ops = []simstore.Op{simstore.OpAppend}
+				store.Inject(f)
+				_, err := newRepository(t, store, aggregate.Config[account]{MaxAttempts: 2}).Run(ctx, "a", 100)
+				require.ErrorIs(t, err, eventstore.ErrOutcomeUnknown)
+				require.NotErrorIs(t, err, eventstore.ErrNotWritten)
+				require.ErrorContains(t, err, "repeated: ")
+			})
+		})
+	}
+}
+
+// TestWhatFailsBeforeTheAppendIsNotWritten fails while loading and while encoding.
+func TestWhatFailsBeforeTheAppendIsNotWritten(t *testing.T) {
+	t.Parallel()
+	store := newStore(t)
+	r := newRepository(t, store, aggregate.Config[account]{})
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := r.Run(cancelled, "a", 100)
+	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorIs(t, err, eventstore.ErrNotWritten)
+
+	fault := store.Inject(simstore.Fault{Ops: []simstore.Op{simstore.OpReadStream}, Kind: simstore.Unavailable})
+	_, err = r.Run(t.Context(), "a", 100)
+	require.ErrorIs(t, err, eventstore.ErrUnavailable)
+	require.ErrorIs(t, err, eventstore.ErrNotWritten)
+	require.True(t, eventstore.Retryable(err))
+	fault.Remove()
+
+	unregistered, err := aggregate.NewRepository(store, eventstore.MustRegistry(), decider(), aggregate.Config[account]{Category: "account", Clone: account.clone})
+	require.NoError(t, err)
+	_, err = unregistered.Run(t.Context(), "a", 100)
+	require.ErrorIs(t, err, eventstore.ErrUnregistered)
+	require.ErrorIs(t, err, eventstore.ErrNotWritten)
+}
+
 func TestCommandIDRunsOnce(t *testing.T) {
 	t.Parallel()
 	store := newStore(t)

@@ -12,7 +12,10 @@ import (
 // NewBSONCodec returns the default codec. It takes the names of fields from bson
 // struct tags and, where there are none, from json struct tags, so that domain
 // types need not know of BSON; of a tag's options it honours omitempty, inline,
-// minsize and truncate. Embedded structs are subdocuments unless tagged inline.
+// minsize, truncate and omitzero, the last only in types that it writes by itself
+// (see below). Types with the option string of encoding/json, or with omitzero
+// where it is not honoured, are refused, by [NewRegistry] and when they are encoded
+// or decoded. Embedded structs are subdocuments unless tagged inline.
 // Documents in fields of interface type decode as map[string]any. A time keeps its
 // milliseconds and is in UTC afterwards. Types write themselves with MarshalBSON
 // or MarshalBSONValue; MarshalJSON and MarshalText are not asked.
@@ -62,21 +65,14 @@ const maxPooled = 64 << 10
 func (*bsonCodec) Format() Format { return BSON }
 
 func (c *bsonCodec) Marshal(v any) ([]byte, error) {
-	if data, ok := c.marshalPlanned(v); ok {
-		return data, nil
-	}
-	return c.marshalByDriver(v)
-}
-
-func (c *bsonCodec) marshalPlanned(v any) ([]byte, bool) {
 	value := reflect.ValueOf(v)
 	if value.Kind() == reflect.Pointer {
 		value = value.Elem()
 	}
 	if !value.IsValid() {
-		return nil, false
+		return c.marshalByDriver(v)
 	}
-	return c.encode(c.plan(value.Type()), value)
+	return c.marshalPlanned(c.plan(value.Type()), value, v)
 }
 
 // marshaler returns Marshal for values of a type, and pointers to such.
@@ -87,11 +83,19 @@ func (c *bsonCodec) marshaler(t reflect.Type) func(any) ([]byte, error) {
 		if value.Kind() == reflect.Pointer {
 			value = value.Elem()
 		}
-		if data, ok := c.encode(plan, value); ok {
-			return data, nil
-		}
-		return c.marshalByDriver(v)
+		return c.marshalPlanned(plan, value, v)
 	}
+}
+
+// marshalPlanned encodes v, which value is or what it points to.
+func (c *bsonCodec) marshalPlanned(plan *bsonPlan, value reflect.Value, v any) ([]byte, error) {
+	if data, ok := c.encode(plan, value); ok {
+		return data, nil
+	}
+	if plan.err != nil {
+		return nil, plan.err
+	}
+	return c.marshalByDriver(v)
 }
 
 // encode encodes a value by the plan of its type.
@@ -129,8 +133,8 @@ func (c *bsonCodec) Unmarshal(data []byte, v any) error {
 	if err := validateBSON(data); err != nil {
 		return err
 	}
-	if c.unmarshalPlanned(data, v) {
-		return nil
+	if ok, err := c.unmarshalPlanned(data, v); ok || err != nil {
+		return err
 	}
 	d := c.decoders.Get().(*bson.Decoder)
 	d.Reset(bson.NewDocumentReader(bytes.NewReader(data)))
@@ -142,22 +146,22 @@ func (c *bsonCodec) Unmarshal(data []byte, v any) error {
 // unmarshalPlanned decodes into a zero value; what is merged into one that has
 // something in it is the driver's to say. Where it fails it leaves the zero value
 // behind.
-func (c *bsonCodec) unmarshalPlanned(data []byte, v any) bool {
+func (c *bsonCodec) unmarshalPlanned(data []byte, v any) (bool, error) {
 	value := reflect.ValueOf(v)
 	if value.Kind() != reflect.Pointer || value.IsNil() {
-		return false
+		return false, nil
 	}
 	value = value.Elem()
 	plan := c.plan(value.Type())
 	if plan.decode == nil || !value.IsZero() {
-		return false
+		return false, plan.err
 	}
 	r := bsonReader{data: data}
 	if !plan.decode(&r, bsonDocument, value) {
 		value.SetZero()
-		return false
+		return false, nil
 	}
-	return true
+	return true, nil
 }
 
 func (c *bsonCodec) plan(t reflect.Type) *bsonPlan {

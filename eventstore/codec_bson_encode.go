@@ -34,7 +34,7 @@ func (s *bsonStruct) encode(buf []byte, v reflect.Value) ([]byte, bool) {
 	for i := range s.fields {
 		f := &s.fields[i]
 		field := v.Field(f.index)
-		if f.omitEmpty && f.coder.empty(field) {
+		if f.omitEmpty && f.coder.empty(field) || f.isZero != nil && f.isZero(field) {
 			continue
 		}
 		var ok bool

@@ -39,6 +39,9 @@ const (
 // A bsonPlan is how values of one type are written and read. A plan without
 // functions leaves that to the driver.
 type bsonPlan struct {
+	// refused says which tag would not be heeded; err is the same as an error.
+	refused string
+	err     error
 	// encode appends a value as a document.
 	encode func(buf []byte, v reflect.Value) ([]byte, bool)
 	// decode reads a value of a BSON type.
@@ -70,6 +73,13 @@ func planType(t reflect.Type) *bsonPlan {
 	}
 	p := planner{coders: map[reflect.Type]*bsonCoder{}}
 	coder := p.coder(t)
+	if p.unusual && p.refused == "" && p.omitsZero != "" {
+		p.refused = p.omitsZero + " has the option omitzero, which BSON honours only in types without fields of interface types, arrays, " +
+			"types that write themselves, and the options inline, minsize and truncate; use omitempty, or a pointer with it"
+	}
+	if p.refused != "" {
+		return &bsonPlan{refused: p.refused, err: &InvalidError{What: "type " + t.String(), Reason: "cannot be stored: " + p.refused}}
+	}
 	if p.unusual {
 		return &bsonPlan{}
 	}
@@ -91,6 +101,11 @@ type planner struct {
 	// unusual is set when something is not known to be written as the driver
 	// does, and hence left to it.
 	unusual bool
+	// refused says which field has a tag that neither this codec nor the driver
+	// heeds.
+	refused string
+	// omitsZero is a field with the option omitzero, which the driver ignores.
+	omitsZero string
 }
 
 var (
@@ -169,7 +184,10 @@ func (p *planner) fill(c *bsonCoder, t reflect.Type) {
 	case reflect.Array:
 		c.empty = isEmptyLen
 		c.encode, c.decode = encodeByteArray, decodeByteArray
-		p.unusual = p.unusual || t.Elem() != byteType
+		if t.Elem() != byteType {
+			p.unusual = true
+			p.coder(t.Elem()) // for the tags in it
+		}
 	case reflect.Map:
 		c.empty = isEmptyLen
 		p.fillMap(c, t)
@@ -230,7 +248,6 @@ func (p *planner) fillSlice(c *bsonCoder, t reflect.Type) {
 func (p *planner) fillMap(c *bsonCoder, t reflect.Type) {
 	if t.Key().Kind() != reflect.String || implementsAny(t.Key(), customKeys[:]) {
 		p.unusual = true
-		return
 	}
 	elem := p.coder(t.Elem())
 	c.encode = func(buf []byte, key string, v reflect.Value) ([]byte, bool) {
@@ -254,6 +271,7 @@ type bsonField struct {
 	key       string // the name, ending in NUL
 	index     int
 	omitEmpty bool
+	isZero    func(reflect.Value) bool // says what omitzero omits, nil without it
 	coder     *bsonCoder
 }
 
@@ -273,12 +291,18 @@ func (p *planner) planStruct(t reflect.Type) *bsonStruct {
 			continue
 		}
 		field := bsonField{name: name, key: name + "\x00", index: i, coder: p.coder(f.Type)}
-		for _, option := range options {
-			switch option {
-			case "omitempty":
+		for i, option := range options {
+			switch {
+			case option == "omitempty":
 				field.omitEmpty = true
-			case "minsize", "truncate", "inline":
+			case option == "minsize" || option == "truncate" || option == "inline":
 				p.unusual = true
+			case i == 0: // the name, which only the driver's own options can be mistaken for
+			case option == "omitzero":
+				field.isZero = zeroTest(f.Type)
+				p.omitsZero = t.String() + "." + f.Name
+			case option == "string":
+				p.refused = t.String() + "." + f.Name + " has the option string, which BSON does not know; take it out, or give the field a bson tag"
 			}
 		}
 		if field.omitEmpty && field.coder.empty == nil {

@@ -79,7 +79,7 @@ func TestNamesOfKinds(t *testing.T) {
 func TestErrorsSayWhatHappened(t *testing.T) {
 	t.Parallel()
 	conflict := &eventstore.ConflictError{Stream: "order-1", Expected: eventstore.Exact(3), Actual: 5}
-	require.EqualError(t, conflict, `append to "order-1": version conflict: expected 3, the stream is at 5`)
+	require.EqualError(t, conflict, `stream "order-1": version conflict: expected 3, the stream is at 5`)
 	for _, c := range []struct {
 		err       error
 		kind      error

@@ -41,18 +41,18 @@ var (
 	ErrUndecodable = errors.New("cannot be decoded")
 )
 
-// A ConflictError says that a stream does not have the version that an append
-// expected. It matches [ErrConflict] and [ErrNotWritten].
+// A ConflictError says that a stream does not have the version that an append, a
+// [Streams.Delete] or a [Streams.Tombstone] expected. It matches [ErrConflict] and [ErrNotWritten].
 type ConflictError struct {
 	Stream   StreamID
 	Expected ExpectedVersion
-	// Actual is the version of the stream's last event when the append was
+	// Actual is the version of the stream's last event when the operation was
 	// refused, zero if it has none.
 	Actual Version
 }
 
 func (e *ConflictError) Error() string {
-	return fmt.Sprintf("append to %q: version conflict: expected %s, the stream is at %d", e.Stream, e.Expected, e.Actual)
+	return fmt.Sprintf("stream %q: version conflict: expected %s, the stream is at %d", e.Stream, e.Expected, e.Actual)
 }
 
 // Is reports whether target is ErrConflict or ErrNotWritten.

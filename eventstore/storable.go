@@ -18,6 +18,9 @@ type storage struct {
 	// promotes is set when the exported fields of an embedded struct are stored
 	// though the struct's own name is not exported.
 	promotes bool
+	// refuses says which tag the codec does not heed, "" for none; nil if it
+	// heeds all.
+	refuses func(reflect.Type) string
 }
 
 // A typedCodec is a codec that knows what it can store.
@@ -35,17 +38,21 @@ func (jsonCodec) storage() storage {
 	}
 }
 
-func (*bsonCodec) storage() storage {
+func (c *bsonCodec) storage() storage {
 	return storage{
-		custom: func(t reflect.Type) bool { return t == timeType || ofDriver(t) || implementsAny(t, customTypes[:]) },
-		mend:   "MarshalBSONValue and UnmarshalBSONValue",
+		custom:  func(t reflect.Type) bool { return t == timeType || ofDriver(t) || implementsAny(t, customTypes[:]) },
+		mend:    "MarshalBSONValue and UnmarshalBSONValue",
+		refuses: func(t reflect.Type) string { return c.plan(t).refused },
 	}
 }
 
 // mistake says which part of a type would be lost or could not be read back, ""
 // for none.
 func (s storage) mistake(t reflect.Type) string {
-	return s.check(t, t.String(), map[reflect.Type]bool{})
+	if m := s.check(t, t.String(), map[reflect.Type]bool{}); m != "" || s.refuses == nil {
+		return m
+	}
+	return s.refuses(t)
 }
 
 func (s storage) check(t reflect.Type, path string, seen map[reflect.Type]bool) string {

@@ -19,8 +19,10 @@
 //
 // # Time
 //
-// The store starts no goroutines and reads no clock but [Config.Clock], so it
-// works in the bubbles of testing/synctest.
+// The store reads no clock but [Config.Clock], and starts no goroutines of its own.
+// With [Config.LogDelay] each append sets a timer, whose goroutine runs for a moment
+// when the log catches up, also after Close. All of it works in the bubbles of
+// testing/synctest.
 //
 // # What it is not
 //

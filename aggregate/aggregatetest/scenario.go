@@ -218,7 +218,18 @@ func (s *Scenario[S, C, E]) describe() string {
 	if reflect.TypeFor[C]().Kind() == reflect.Func {
 		return "the command"
 	}
-	return fmt.Sprintf("%T%+v", s.command, s.command)
+	return show(s.command)
+}
+
+// show names a value's type and says what is in it.
+func show(v any) string {
+	switch reflect.ValueOf(v).Kind() {
+	case reflect.Struct, reflect.Pointer, reflect.Map, reflect.Slice, reflect.Array:
+		return fmt.Sprintf("%T%+v", v, v)
+	case reflect.String:
+		return fmt.Sprintf("%T(%q)", v, v)
+	}
+	return fmt.Sprintf("%T(%v)", v, v)
 }
 
 func list[E any](events []E) string {
@@ -227,7 +238,7 @@ func list[E any](events []E) string {
 	}
 	lines := make([]string, len(events))
 	for i, e := range events {
-		lines[i] = fmt.Sprintf("  %d. %T%+v", i+1, e, e)
+		lines[i] = fmt.Sprintf("  %d. %s", i+1, show(e))
 	}
 	return strings.Join(lines, "\n")
 }

@@ -83,7 +83,7 @@ func TestScenarios(t *testing.T) {
 		"holds": {func(s *scenario) { s.Given(added{5}).When(3).Then(added{3}).ThenState(&state{Sum: 8}) }, nil},
 		"other events": {
 			func(s *scenario) { s.Given(added{5}).When(3).Then(added{4}) },
-			[]string{"int3 decided other events (-want +got)", "-", "N: 4", "+", "N: 3"},
+			[]string{"int(3) decided other events (-want +got)", "-", "N: 4", "+", "N: 3"},
 		},
 		"other type":               {func(s *scenario) { s.When(-3).Then(added{3}) }, []string{"removed", "added"}},
 		"rejected, events wanted":  {func(s *scenario) { s.When(101).Then(added{101}) }, []string{"was rejected: 101: too much", "1. aggregatetest_test.added{N:101}"}},
