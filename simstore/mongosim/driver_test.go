@@ -534,7 +534,7 @@ func TestTailableCursor(t *testing.T) {
 	assert.Equal(t, int32(2), <-got)
 }
 
-func TestEndedSessionsCloseTheirCursors(t *testing.T) {
+func TestKilledSessionsCloseTheirCursors(t *testing.T) {
 	t.Parallel()
 	s, coll := setup(t)
 	docs := make([]any, 50)
@@ -552,5 +552,7 @@ func TestEndedSessionsCloseTheirCursors(t *testing.T) {
 	}
 	assert.True(t, succeeded(more()))
 	raw.run(bson.D{{Key: "endSessions", Value: bson.A{lsid}}, {Key: "$db", Value: "admin"}})
+	assert.True(t, succeeded(more()), "an ended session lives until it is reaped")
+	raw.run(bson.D{{Key: "killSessions", Value: bson.A{lsid}}, {Key: "$db", Value: "admin"}})
 	assert.Equal(t, int32(43), more().Lookup("code").Int32())
 }

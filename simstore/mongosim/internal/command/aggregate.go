@@ -37,6 +37,7 @@ type aggregateOp struct {
 const collectionless = "$cmd.aggregate"
 
 func aggregate(ctx context.Context, r *request, out *reply) error {
+	r.onlyReads = true
 	op, err := r.parseAggregate()
 	if err != nil {
 		return err
@@ -59,11 +60,23 @@ func aggregate(ctx context.Context, r *request, out *reply) error {
 		}
 	}
 	if target, ok := op.pipe.Writes(); ok {
+		r.onlyReads = false
 		if err := r.checkPipelineWrite(target); err != nil {
 			return err
 		}
 	}
 	return r.runPipeline(ctx, op, out)
+}
+
+func parseStages(r *request) error {
+	op, err := r.parseAggregate()
+	if err != nil {
+		return err
+	}
+	if _, ok := changeStreamSpec(op.stages); ok {
+		return nil
+	}
+	return pipeline.CheckStages(op.stages, op.pipelineNamespace(), op.env)
 }
 
 // checkStagesInTransaction refuses stages that no transaction may have, also in the pipelines of other stages.

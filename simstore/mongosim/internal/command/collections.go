@@ -132,6 +132,9 @@ func create(ctx context.Context, r *request, _ *reply) error {
 		return err
 	}
 	if !value.IsMissing(r.field("viewOn")) {
+		if r.txn != nil {
+			return notInTransaction("Cannot create a view in a multi-document transaction.")
+		}
 		return mongoerr.New(mongoerr.CommandNotSupported, "mongosim does not support views ('viewOn')")
 	}
 	var opts storage.CollectionOptions
@@ -168,21 +171,18 @@ func (r *request) collectionOption(o *storage.CollectionOptions, f field) error 
 			return wrong("long")
 		}
 		if n < 0 && f.key == "size" {
-			return mongoerr.New(mongoerr.BadValue, "BSON field 'size' value must be >= 0, actual value '%d'", n)
+			return mongoerr.New(mongoerr.BadValue, "size has to be >= 0")
 		}
 		if f.key == "size" {
 			o.Size = (n + 255) &^ 255 // rounded up as the server does
-			if n > 0 && o.Size < minCapped {
-				o.Size = minCapped
-			}
 		} else {
 			o.MaxCount = max(n, 0)
 		}
 	case "validator":
 		if v.Type != bson.TypeEmbeddedDocument {
-			return wrong("object")
+			return notAnObject(f.key)
 		}
-		if _, err := match.Parse(v.Document(), r.env()); err != nil {
+		if _, err := match.ParseWith(v.Document(), r.env(), match.FeatureExpr|match.FeatureJSONSchema); err != nil {
 			return err
 		}
 		o.Validator = value.Clone(v).Document()
@@ -195,7 +195,7 @@ func (r *request) collectionOption(o *storage.CollectionOptions, f field) error 
 			return wrong("string")
 		}
 		if s != storage.LevelOff && s != storage.LevelStrict && s != storage.LevelModerate {
-			return mongoerr.New(mongoerr.BadValue, "Enumeration value '%s' for field 'validationLevel' is not a valid value.", s)
+			return mongoerr.New(mongoerr.BadValue, "invalid validation level: %s", s)
 		}
 		o.ValidationLevel = s
 	case "validationAction":
@@ -204,7 +204,7 @@ func (r *request) collectionOption(o *storage.CollectionOptions, f field) error 
 			return wrong("string")
 		}
 		if s != storage.ActionError && s != storage.ActionWarn {
-			return mongoerr.New(mongoerr.BadValue, "Enumeration value '%s' for field 'validationAction' is not a valid value.", s)
+			return mongoerr.New(mongoerr.BadValue, "invalid validation action: %s", s)
 		}
 		o.ValidationAction = s
 	case "recordPreImages":
@@ -233,9 +233,6 @@ func (r *request) collectionOption(o *storage.CollectionOptions, f field) error 
 	}
 	return nil
 }
-
-// minCapped is the smallest size of a capped collection.
-const minCapped = 4096
 
 func drop(ctx context.Context, r *request, out *reply) error {
 	ns, err := r.collection()
@@ -326,13 +323,15 @@ func collMod(ctx context.Context, r *request, out *reply) error {
 func (r *request) modifyIndex(ctx context.Context, c *storage.Collection, v bson.RawValue, out *reply) error {
 	doc, ok := v.DocumentOK()
 	if !ok {
-		return r.wrongType("index", v, "object")
+		return notAnObject("index")
 	}
 	name, hasName := value.Field(doc, "name").StringValueOK()
 	key, hasKey := value.Field(doc, "keyPattern").DocumentOK()
 	switch {
-	case hasName == hasKey:
-		return invalidOptions("must specify either index name or key pattern")
+	case hasName && hasKey:
+		return invalidOptions("Cannot specify both key pattern and name.")
+	case !hasName && !hasKey:
+		return invalidOptions("Must specify either index name or key pattern.")
 	case value.IsMissing(value.Field(doc, "expireAfterSeconds")) && value.IsMissing(value.Field(doc, "hidden")):
 		return invalidOptions("no expireAfterSeconds or hidden field")
 	}
@@ -361,6 +360,9 @@ func (r *request) modifyIndex(ctx context.Context, c *storage.Collection, v bson
 				old = value.Bool(false)
 			}
 			now := value.Field(after, f)
+			if f == "expireAfterSeconds" {
+				now = value.Field(doc, f) // as the client wrote it
+			}
 			if value.IsMissing(now) && f == "hidden" {
 				now = value.Bool(false)
 			}

@@ -170,13 +170,19 @@ func (r *request) openReadSnapshot() (release func(), err error) {
 
 // A writeConcern as the client sent it.
 type writeConcern struct {
-	given bool
-	w     int64
-	mode  string
-	doc   bson.Raw // {w, j?, wtimeout, provenance}, for errInfo
+	given     bool
+	w         int64
+	mode      string
+	journaled bool
+	doc       bson.Raw // {w, j?, wtimeout, provenance}, for errInfo
 }
 
 const maxMembers = 50
+
+// unacknowledged tells whether the client does not want to know what became of its write.
+func (wc writeConcern) unacknowledged() bool {
+	return wc.given && wc.w == 0 && wc.mode == "" && !wc.journaled
+}
 
 func parseWriteConcern(v bson.RawValue) (writeConcern, error) {
 	wc := writeConcern{w: 1}
@@ -241,6 +247,7 @@ func parseWriteConcern(v bson.RawValue) (writeConcern, error) {
 	case jGiven:
 		info.bool("j", j)
 	}
+	wc.journaled = j || fsync
 	info.int32("wtimeout", int32(timeout))
 	info.string("provenance", "clientSupplied")
 	wc.doc = info.doc()

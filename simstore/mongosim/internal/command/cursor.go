@@ -348,12 +348,17 @@ func (r *request) respond(c *cursor, ns string, b batch, token bson.Raw, out *re
 		id = r.e.cursors.add(c)
 	}
 	if c.catalog {
-		at := out.begin("cursor")
-		out.int64("id", id)
-		out.string("ns", ns)
-		out.documents("firstBatch", b.docs)
-		out.end(at)
+		appendCatalogBatch(out, id, ns, b.docs)
 		return
 	}
 	appendBatch(out, true, id, ns, b.docs, token)
+}
+
+// appendCatalogBatch is appendBatch in the order in which the server answers what did not take a query plan.
+func appendCatalogBatch(out *reply, id int64, ns string, docs []bson.Raw) {
+	at := out.begin("cursor")
+	out.int64("id", id)
+	out.string("ns", ns)
+	out.documents("firstBatch", docs)
+	out.end(at)
 }

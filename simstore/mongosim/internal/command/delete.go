@@ -13,17 +13,11 @@ import (
 )
 
 func deleteCommand(ctx context.Context, r *request, out *reply) error {
-	b, entries, err := r.parseBatch("deletes")
+	b, ops, err := r.parseDeletes()
 	if err != nil {
 		return err
 	}
-	ops := make([]deleteOp, len(entries))
-	for i, e := range entries {
-		if ops[i], err = r.parseDeleteOp(e); err != nil {
-			return err
-		}
-	}
-	if err := checkWritable(b.ns); err != nil {
+	if err := r.checkBatchTarget(b.ns); err != nil {
 		return err
 	}
 	env, err := r.envWithLet()
@@ -43,6 +37,25 @@ func deleteCommand(ctx context.Context, r *request, out *reply) error {
 	out.int32("n", int32(res.n))
 	r.appendWriteErrors(out, &res)
 	return nil
+}
+
+func parseDeletes(r *request) error {
+	_, _, err := r.parseDeletes()
+	return err
+}
+
+func (r *request) parseDeletes() (writeBatch, []deleteOp, error) {
+	b, entries, err := r.parseBatch("deletes")
+	if err != nil {
+		return b, nil, err
+	}
+	ops := make([]deleteOp, len(entries))
+	for i, e := range entries {
+		if ops[i], err = r.parseDeleteOp(e); err != nil {
+			return b, nil, err
+		}
+	}
+	return b, ops, nil
 }
 
 func (r *request) deleteStatement(ctx context.Context, b *writeBatch, i int, op *deleteOp, env *mqlexpr.Env, res *writeResult) (goOn bool, _ error) {

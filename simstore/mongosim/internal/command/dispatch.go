@@ -83,7 +83,7 @@ func (e *Engine) execute(ctx context.Context, r *request, out *reply) error {
 		return err
 	}
 	for _, check := range []func() error{
-		r.checkTransaction, r.checkDuplicates, r.checkAuthenticated, r.checkFields,
+		r.checkTransaction, r.checkDuplicates, r.checkAuthenticated, r.checkReadPreference, r.checkForm,
 	} {
 		if err := check(); err != nil {
 			return err
@@ -115,6 +115,20 @@ func (e *Engine) execute(ctx context.Context, r *request, out *reply) error {
 	return e.runInSession(ctx, r, out)
 }
 
+// checkForm refuses what can be told without a look at the session, in which the command would otherwise
+// begin or abort a transaction.
+func (r *request) checkForm() error {
+	if !r.cmd.lateFields || !r.session.autocommit {
+		if err := r.checkFields(); err != nil {
+			return err
+		}
+	}
+	if r.cmd.parse != nil && r.session.autocommit {
+		return r.cmd.parse(r)
+	}
+	return nil
+}
+
 // resolve finds the command, and refuses it on the wrong database.
 func (e *Engine) resolve(r *request) error {
 	cmd := e.commands[r.name]
@@ -139,11 +153,15 @@ func (r *request) gossip() error {
 	}
 	doc, ok := v.DocumentOK()
 	if !ok {
-		return mongoerr.New(mongoerr.TypeMismatch, "\"$clusterTime\" had the wrong type. Expected object, found %s", value.TypeName(v.Type))
+		return notAnObject("$clusterTime")
 	}
-	t, i, ok := value.Field(doc, "clusterTime").TimestampOK()
-	if !ok {
+	at := value.Field(doc, "clusterTime")
+	if value.IsMissing(at) {
 		return mongoerr.New(mongoerr.NoSuchKey, "Missing expected field \"clusterTime\"")
+	}
+	t, i, ok := at.TimestampOK()
+	if !ok {
+		return mongoerr.New(mongoerr.TypeMismatch, "\"clusterTime\" had the wrong type. Expected timestamp, found %s", value.TypeName(at.Type))
 	}
 	const maxDrift = 365 * 24 * time.Hour
 	if time.Unix(int64(t), 0).After(r.now.Add(maxDrift)) {
@@ -179,6 +197,31 @@ func (r *request) secondaryOK() bool {
 	}
 	mode, ok := value.Field(doc, "mode").StringValueOK()
 	return ok && mode != "primary"
+}
+
+// checkReadPreference refuses what is no read preference.
+func (r *request) checkReadPreference() error {
+	v := r.generic.readPref
+	if value.IsMissing(v) {
+		return nil
+	}
+	doc, ok := v.DocumentOK()
+	if !ok {
+		return mongoerr.New(mongoerr.TypeMismatch, "$readPreference has incorrect type: expected object but got %s", value.TypeName(v.Type))
+	}
+	mode := value.Field(doc, "mode")
+	name, ok := mode.StringValueOK()
+	switch {
+	case value.IsMissing(mode):
+		return mongoerr.New(40414, "BSON field '$readPreference.mode' is missing but a required field")
+	case !ok:
+		return mongoerr.New(mongoerr.TypeMismatch, "BSON field '$readPreference.mode' is the wrong type '%s', expected type 'string'", value.TypeName(mode.Type))
+	}
+	switch name {
+	case "primary", "primaryPreferred", "secondary", "secondaryPreferred", "nearest":
+		return nil
+	}
+	return mongoerr.New(mongoerr.BadValue, "Could not parse $readPreference mode '%s'. Only the modes 'primary', 'primaryPreferred', 'secondary', 'secondaryPreferred', and 'nearest' are supported.", name)
 }
 
 func noStop() {}
@@ -240,6 +283,11 @@ func (e *Engine) runInSession(ctx context.Context, r *request, out *reply) error
 	if err := r.enterTransaction(); err != nil {
 		return err
 	}
+	if r.cmd.lateFields {
+		if err := r.checkFields(); err != nil {
+			return r.abandon(err)
+		}
+	}
 	if err := r.cmd.run(ctx, r, out); err != nil {
 		return r.abandon(err)
 	}
@@ -252,9 +300,7 @@ func (e *Engine) runInSession(ctx context.Context, r *request, out *reply) error
 func (r *request) enterTransaction() (err error) {
 	s := r.checkedOut
 	if r.session.start {
-		r.txn, err = s.Start(r.session.txnNumber, storage.TxnOptions{
-			PointInTime: r.rc.is(levelSnapshot), At: r.rc.atClusterTime,
-		})
+		r.txn, err = s.Start(r.session.txnNumber, storage.TxnOptions{At: r.rc.atClusterTime})
 		return err
 	}
 	r.txn, err = s.Continue(r.session.txnNumber, r.cmd.name == "commitTransaction")
@@ -280,8 +326,14 @@ func (r *request) abandon(err error) error {
 
 // success completes the reply of a command that has run.
 func (r *request) success(out *reply) bson.Raw {
-	out.double("ok", 1)
-	wcCode := r.appendWriteConcernError(out)
+	var wcCode mongoerr.Code
+	if r.cmd.batch {
+		out.double("ok", 1)
+		wcCode = r.appendWriteConcernError(out)
+	} else {
+		wcCode = r.appendWriteConcernError(out)
+		out.double("ok", 1)
+	}
 	r.appendLabels(out, r.errorLabels(0, wcCode))
 	if isNotPrimary(wcCode) {
 		r.appendTopologyVersion(out)
@@ -294,7 +346,7 @@ func (r *request) success(out *reply) bson.Raw {
 // appendWriteConcernError tells that the write concern of a command that has run, successfully or not, is
 // not satisfied.
 func (r *request) appendWriteConcernError(out *reply) (code mongoerr.Code) {
-	if !r.ran || !r.cmd.writeConcern {
+	if !r.ran || !r.cmd.writeConcern || r.onlyReads {
 		return 0
 	}
 	doc, code := r.wc.error()

@@ -44,7 +44,7 @@ func find(ctx context.Context, r *request, out *reply) error {
 		return err
 	}
 	if coll == nil {
-		appendBatch(out, true, 0, op.ns.String(), nil, nil)
+		appendCatalogBatch(out, 0, op.ns.String(), nil)
 		return nil
 	}
 	if op.query.Tailable && !coll.Options().Capped {
@@ -236,7 +236,7 @@ func (r *request) parseFindQuery(op *findOp) error {
 	if op.query.Filter, err = match.Parse(op.filter, op.env); err != nil {
 		return err
 	}
-	if op.query.Tailable && !value.IsEmpty(sort) && value.IsMissing(value.Field(sort, "$natural")) {
+	if op.query.Tailable && !value.IsEmpty(sort) && value.ToDouble(value.Field(sort, "$natural")) != 1 {
 		return mongoerr.New(mongoerr.BadValue, "cannot use tailable option with a sort other than {$natural: 1}")
 	}
 	if !value.IsEmpty(op.projection) {

@@ -37,6 +37,9 @@ func findAndModify(ctx context.Context, r *request, out *reply) error {
 	if err != nil {
 		return err
 	}
+	if err := r.checkSystemInTransaction(ns, 50781); err != nil {
+		return err
+	}
 	if err := checkWritable(ns); err != nil {
 		return err
 	}
@@ -138,15 +141,22 @@ func (r *request) parseFindAndModify() (*findAndModifyOp, error) {
 
 // checkRetry refuses a command sent again that is not the one that was applied.
 func (op *findAndModifyOp) checkRetry(res statementResult) error {
-	want := updateStatement
-	if op.remove {
-		want = deleteStatement
+	incompatible := func(code mongoerr.Code, kind string) error {
+		return mongoerr.New(code, "findAndModify retry request is not compatible with previous write in the transaction of type: %s", kind)
 	}
-	names := map[statementKind]string{insertStatement: "insert", updateStatement: "update", deleteStatement: "delete"}
-	if res.kind == want || res.kind == insertStatement && want == updateStatement && op.upsert {
+	switch {
+	case res.kind == deleteStatement && !op.remove:
+		return incompatible(40606, "d")
+	case (res.kind == insertStatement || !value.IsMissing(res.upserted)) && !op.upsert:
+		return incompatible(40608, "i")
+	case res.kind != updateStatement || !value.IsMissing(res.upserted):
 		return nil
+	case op.returnNew && res.image != imageAfter:
+		return mongoerr.New(40611, "findAndModify retry request wants the document after update returned, but only before update document is stored")
+	case !op.returnNew && res.image != imageBefore:
+		return mongoerr.New(40612, "findAndModify retry request wants the document before update returned, but only after update document is stored")
 	}
-	return mongoerr.New(40606, "findAndModify retry request is not compatible with previous write in the transaction of type: %s", names[res.kind])
+	return nil
 }
 
 func (r *request) performFindAndModify(ctx context.Context, ns storage.Namespace, op *findAndModifyOp, env *mqlexpr.Env) (statementResult, error) {
@@ -207,9 +217,9 @@ func (r *request) tryFindAndModify(ctx context.Context, ns storage.Namespace, op
 		}
 		if m.matched {
 			res.n, res.found = 1, true
-			res.value = m.Before
+			res.value, res.image = m.Before, imageBefore
 			if op.returnNew && m.After != nil {
-				res.value = m.After
+				res.value, res.image = m.After, imageAfter
 			}
 			return res, nil
 		}

@@ -91,7 +91,7 @@ func (r *request) parseGetMore() (id int64, ns storage.Namespace, limit int64, e
 			return 0, ns, 0, mongoerr.New(mongoerr.TypeMismatch, "Field 'batchSize' must be a number in: %s", text(r.body))
 		}
 		switch {
-		case n < 0:
+		case n < 0, n == 0 && !r.e.version.atLeast(5, 0):
 			return 0, ns, 0, mongoerr.New(mongoerr.BadValue, "Batch size for getMore must be positive, but received: %d", n)
 		case n > 0:
 			limit = n

@@ -42,6 +42,10 @@ func createIndexes(ctx context.Context, r *request, out *reply) error {
 	if err := checkCreatable(ns); err != nil {
 		return err
 	}
+	quorum := r.field("commitQuorum")
+	if err := checkQuorum(quorum); err != nil {
+		return err
+	}
 	c, err := r.lookup(ns)
 	if err != nil {
 		return err
@@ -72,8 +76,23 @@ func createIndexes(ctx context.Context, r *request, out *reply) error {
 	out.bool("createdCollectionAutomatically", created)
 	out.int32("numIndexesBefore", int32(before))
 	out.int32("numIndexesAfter", int32(after))
-	if r.txn == nil {
-		out.string("commitQuorum", "votingMembers")
+	if before+len(specs) > after {
+		out.string("note", "index already exists")
+	}
+	if value.IsMissing(quorum) {
+		quorum = value.String("votingMembers")
+	}
+	out.value("commitQuorum", quorum)
+	return nil
+}
+
+// checkQuorum refuses a commit quorum that a set of one node does not have.
+func checkQuorum(v bson.RawValue) error {
+	if name, ok := v.StringValueOK(); ok && name != "votingMembers" && name != levelMajority {
+		return mongoerr.New(mongoerr.UnknownReplWriteConcern, "No write concern mode named '%s' found in replica set configuration", name)
+	}
+	if n, ok := toLong(v); ok && n > 1 {
+		return mongoerr.New(mongoerr.UnsatisfiableCommitQuorum, "Not enough data-bearing voting nodes to satisfy commit quorum")
 	}
 	return nil
 }
@@ -99,9 +118,6 @@ func dropIndexes(ctx context.Context, r *request, out *reply) error {
 		return err
 	}
 	which := r.field("index")
-	if value.IsMissing(which) {
-		return r.missing("index")
-	}
 	c, err := r.lookup(ns)
 	if err != nil {
 		return err

@@ -15,7 +15,7 @@ func insert(ctx context.Context, r *request, out *reply) error {
 	if err != nil {
 		return err
 	}
-	if err := checkWritable(b.ns); err != nil {
+	if err := r.checkBatchTarget(b.ns); err != nil {
 		return err
 	}
 	var res writeResult
@@ -27,11 +27,18 @@ func insert(ctx context.Context, r *request, out *reply) error {
 	return nil
 }
 
+func parseInsert(r *request) error {
+	_, _, err := r.parseBatch("documents")
+	return err
+}
+
 // insertAll inserts documents in runs: a run ends at a document that must not be
-// inserted, because it is malformed or because it has been before.
+// inserted, because it is malformed or because it has been before. As on the server a command that is sent
+// again does not try again what was refused, if a later document, its last one, was inserted.
 func (r *request) insertAll(ctx context.Context, b *writeBatch, docs []bson.Raw, res *writeResult) error {
 	run := make([]bson.Raw, 0, len(docs))
 	start := 0
+	_, lastDone := r.executed(b.statement(len(docs) - 1))
 	flush := func() (bool, error) {
 		goOn, err := r.insertRun(ctx, b, start, run, res)
 		run = run[:0]
@@ -50,6 +57,9 @@ func (r *request) insertAll(ctx context.Context, b *writeBatch, docs []bson.Raw,
 			}
 			run = append(run, fixed)
 			continue
+		}
+		if done && lastDone {
+			run = run[:0]
 		}
 		if goOn, err := flush(); err != nil || !goOn {
 			return err
@@ -161,9 +171,20 @@ func checkID(id bson.RawValue) error {
 	case bson.TypeArray:
 		return mongoerr.New(mongoerr.BadValue, "can't use an array for _id")
 	case bson.TypeEmbeddedDocument:
-		for key := range value.Fields(id.Document()) {
-			if len(key) > 0 && key[0] == '$' && key != "$ref" && key != "$id" && key != "$db" {
-				return mongoerr.New(mongoerr.DollarPrefixedFieldName, "The dollar ($) prefixed field '%s' in '%s' is not valid for storage.", key, key)
+		return checkStorable(id.Document())
+	}
+	return nil
+}
+
+// checkStorable refuses names that begin with a dollar, however deep within an _id.
+func checkStorable(doc bson.Raw) error {
+	for key, v := range value.Fields(doc) {
+		if len(key) > 0 && key[0] == '$' && key != "$ref" && key != "$id" && key != "$db" {
+			return mongoerr.New(mongoerr.DollarPrefixedFieldName, "%s is not valid for storage.", key)
+		}
+		if v.Type == bson.TypeEmbeddedDocument || v.Type == bson.TypeArray {
+			if err := checkStorable(bson.Raw(v.Value)); err != nil {
+				return err
 			}
 		}
 	}

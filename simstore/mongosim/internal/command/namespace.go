@@ -42,6 +42,8 @@ func checkCreatable(ns storage.Namespace) error {
 		return invalid("collection cannot be blank")
 	case !validCollection(ns.Coll):
 		return invalid("invalid collection name")
+	case strings.Contains(ns.DB, "$"):
+		return mongoerr.New(17320, "cannot do createCollection on namespace with a $ in it: %s", ns)
 	case ns.DB == "system":
 		return invalid("cannot use 'system' database")
 	case strings.HasPrefix(ns.Coll, "system."):

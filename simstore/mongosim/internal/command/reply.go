@@ -14,6 +14,9 @@ type reply struct{ b []byte }
 
 func newReply() *reply { return &reply{b: make([]byte, 4, 512)} }
 
+// reset forgets what has been written.
+func (o *reply) reset() { o.b = o.b[:4] }
+
 // doc completes the document.
 func (r *reply) doc() bson.Raw {
 	r.b = append(r.b, 0)

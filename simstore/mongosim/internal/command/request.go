@@ -30,6 +30,7 @@ type request struct {
 	session sessionFields
 
 	labels       []string // a fail point's, instead of the server's own; nil: none
+	onlyReads    bool     // an aggregation that does not write
 	changeStream bool     // the aggregation opens one, the getMore continues one
 
 	checkedOut *session.Session // for commands with a transaction number
@@ -60,8 +61,6 @@ type genericFields struct {
 	clusterTime  bson.RawValue
 	stmtID       bson.RawValue
 	stmtIDs      bson.RawValue
-	apiVersion   bson.RawValue
-	apiStrict    bson.RawValue
 }
 
 // parseRequest splits the body into the command's own fields and the generic ones.
@@ -108,12 +107,11 @@ func parseRequest(r *request) error {
 			r.generic.stmtID = v
 		case "stmtIds":
 			r.generic.stmtIDs = v
-		case "apiVersion":
-			r.generic.apiVersion = v
-		case "apiStrict":
-			r.generic.apiStrict = v
-		case "apiDeprecationErrors",
-			"$audit", "$client", "$configServerState", "$oplogQueryData", "$queryOptions", "$replData",
+		case "apiVersion", "apiStrict", "apiDeprecationErrors":
+			if !r.e.version.atLeast(5, 0) {
+				r.fields = append(r.fields, field{key, v})
+			}
+		case "$audit", "$client", "$configServerState", "$oplogQueryData", "$queryOptions", "$replData",
 			"allowImplicitCollectionCreation", "coordinator", "databaseVersion", "maxTimeMSOpOnly",
 			"operationSessionInfo", "shardVersion", "tracking_info", "clientOperationKey":
 		case "$maxTimeMS":
@@ -184,8 +182,8 @@ func (r *request) documents(name string) ([]bson.Raw, bool, error) {
 	if value.IsMissing(v) {
 		return nil, false, nil
 	}
-	if v.Type != bson.TypeArray {
-		return nil, true, r.wrongType(name, v, "array")
+	if v.Type != bson.TypeArray && v.Type != bson.TypeEmbeddedDocument { // a document's values are as good
+		return nil, true, notAnObject(name)
 	}
 	var docs []bson.Raw
 	for i, e := range value.Elements(v) {
@@ -196,6 +194,11 @@ func (r *request) documents(name string) ([]bson.Raw, bool, error) {
 		docs = append(docs, e.Document())
 	}
 	return docs, true, nil
+}
+
+// notAnObject is the refusal where the server expects an array and asks for its superclass.
+func notAnObject(name string) error {
+	return mongoerr.New(10065, "invalid parameter: expected an object (%s)", name)
 }
 
 func (r *request) wrongType(name string, v bson.RawValue, want string) error {

@@ -75,13 +75,10 @@ func (r *request) parseSessionTypes() error {
 		s.has, s.id = true, id
 	}
 	if v := s.txnNumberField; !value.IsMissing(v) {
-		if v.Type != bson.TypeInt64 && v.Type != bson.TypeInt32 {
+		if v.Type != bson.TypeInt64 {
 			return wrong("txnNumber", v, "long")
 		}
 		s.hasTxnNumber, s.txnNumber = true, value.AsInt64(v)
-		if v.Type == bson.TypeInt32 {
-			s.txnNumber = int64(value.AsInt32(v))
-		}
 	}
 	for name, v := range map[string]bson.RawValue{"autocommit": s.autocommitField, "startTransaction": s.startField} {
 		if !value.IsMissing(v) && v.Type != bson.TypeBoolean {
@@ -93,6 +90,11 @@ func (r *request) parseSessionTypes() error {
 
 // parseLSID reads a session's id as clients send it: {id: UUID}.
 func (e *Engine) parseLSID(c *Conn, doc bson.Raw, where string) (session.ID, error) {
+	for key := range value.Fields(doc) {
+		if key != "id" && key != "uid" {
+			return session.ID{}, mongoerr.New(40415, "BSON field '%s.%s' is an unknown field.", where, key)
+		}
+	}
 	v := value.Field(doc, "id")
 	if value.IsMissing(v) {
 		return session.ID{}, mongoerr.New(40414, "BSON field '%s.id' is missing but a required field", where)
@@ -135,6 +137,8 @@ func invalidOptions(format string, args ...any) error {
 func (r *request) checkTransaction() error {
 	s := &r.session
 	switch {
+	case r.cmd.skipCheckout:
+		return nil
 	case s.autocommit:
 		if err := r.checkInTransaction(); err != nil {
 			return err

@@ -29,7 +29,7 @@ func startSession(_ context.Context, r *request, out *reply) error {
 func (r *request) sessionIDs() ([]session.ID, error) {
 	list := r.first()
 	if list.Type != bson.TypeArray {
-		return nil, r.wrongType(r.cmd.name, list, "array")
+		return nil, notAnObject(r.cmd.name)
 	}
 	var ids []session.ID
 	for _, v := range value.Elements(list) {
@@ -46,14 +46,22 @@ func (r *request) sessionIDs() ([]session.ID, error) {
 	return ids, nil
 }
 
-func endSessions(_ context.Context, r *request, _ *reply) error { return r.closeSessions() }
-
-func killSessions(_ context.Context, r *request, _ *reply) error { return r.closeSessions() }
-
-func (r *request) closeSessions() error {
+func endSessions(_ context.Context, r *request, _ *reply) error {
 	ids, err := r.sessionIDs()
 	for _, id := range ids {
 		r.e.sessions.End(id)
+	}
+	return err
+}
+
+// killSessions kills the sessions that are named, or all if none are.
+func killSessions(ctx context.Context, r *request, out *reply) error {
+	ids, err := r.sessionIDs()
+	if err == nil && len(ids) == 0 {
+		return killAllSessions(ctx, r, out)
+	}
+	for _, id := range ids {
+		r.e.sessions.Kill(id)
 		r.e.cursors.killSession(id)
 	}
 	return err

@@ -15,16 +15,23 @@ type command struct {
 	aliases []string
 	run     func(ctx context.Context, r *request, out *reply) error
 
+	// parse, if set, checks the command's form before its session is taken: a command that it refuses does
+	// not begin or abort a transaction.
+	parse func(r *request) error
+
 	// fields are the fields the command takes besides the generic ones and its own
 	// name; nil leaves them unchecked. unknown words the refusal of others.
 	fields  []string
 	unknown func(r *request, field string) error
+	// lateFields looks for other fields only once a transaction has been entered.
+	lateFields bool
 
 	admin           bool      // only on the admin database
 	noAuth          bool      // allowed before authentication, and outside sessions
 	secondary       secondary // whether a secondary runs it
 	inTransaction   bool      // may be part of a transaction
 	endsTransaction bool      // commit or abort
+	batch           bool      // takes a batch of writes
 	retryable       bool      // may have a transaction number of its own
 	skipCheckout    bool      // runs without its session
 	writeConcern    bool
@@ -122,26 +129,26 @@ func table() []command {
 		{name: "dropIndexes", aliases: []string{"deleteIndexes"}, run: dropIndexes, writeConcern: true},
 
 		// reading
-		{name: "find", run: find, inTransaction: true, secondary: optIn, readConcern: allReadConcerns, fields: findFields, unknown: unrecognizedField},
+		{name: "find", run: find, lateFields: true, inTransaction: true, secondary: optIn, readConcern: allReadConcerns, fields: findFields, unknown: unrecognizedField},
 		{name: "getMore", run: getMore, inTransaction: true, secondary: always, ownTimeLimit: true, fields: getMoreFields, unknown: unrecognizedField, exhaust: nextGetMore},
 		{name: "killCursors", run: killCursors, inTransaction: true, secondary: always},
-		{name: "aggregate", run: aggregate, inTransaction: true, secondary: optIn, writeConcern: true, readConcern: allReadConcerns, fields: aggregateFields, unknown: unrecognizedOption},
+		{name: "aggregate", run: aggregate, parse: parseStages, inTransaction: true, secondary: optIn, writeConcern: true, readConcern: allReadConcerns, fields: aggregateFields, unknown: unrecognizedOption},
 		{name: "count", run: count, secondary: optIn, readConcern: allReadConcerns, fields: countFields, unknown: unknownField},
 		{name: "distinct", run: distinct, inTransaction: true, secondary: optIn, readConcern: allReadConcerns, fields: distinctFields, unknown: unknownField},
 		{name: "explain", run: explain, secondary: optIn},
 
 		// writing
-		{name: "insert", run: insert, inTransaction: true, retryable: true, writeConcern: true, fields: insertFields, unknown: unknownField},
-		{name: "update", run: update, inTransaction: true, retryable: true, writeConcern: true, fields: updateFields, unknown: unknownField},
-		{name: "delete", run: deleteCommand, inTransaction: true, retryable: true, writeConcern: true, fields: deleteFields, unknown: unknownField},
-		{name: "findAndModify", aliases: []string{"findandmodify"}, run: findAndModify, inTransaction: true, retryable: true, writeConcern: true, fields: findAndModifyFields, unknown: unknownPlain},
-		{name: "bulkWrite", run: bulkWrite, admin: true, inTransaction: true, retryable: true, writeConcern: true, fields: bulkWriteFields, unknown: unknownField, since: [2]int{8, 0}},
+		{name: "insert", run: insert, parse: parseInsert, batch: true, inTransaction: true, retryable: true, writeConcern: true, fields: insertFields, unknown: unknownField},
+		{name: "update", run: update, parse: parseUpdates, batch: true, inTransaction: true, retryable: true, writeConcern: true, fields: updateFields, unknown: unknownField},
+		{name: "delete", run: deleteCommand, parse: parseDeletes, batch: true, inTransaction: true, retryable: true, writeConcern: true, fields: deleteFields, unknown: unknownField},
+		{name: "findAndModify", aliases: []string{"findandmodify"}, run: findAndModify, lateFields: true, inTransaction: true, retryable: true, writeConcern: true, fields: findAndModifyFields, unknown: unknownPlain},
+		{name: "bulkWrite", run: bulkWrite, batch: true, admin: true, inTransaction: true, retryable: true, writeConcern: true, fields: bulkWriteFields, unknown: unknownField, since: [2]int{8, 0}},
 
 		// sessions
 		{name: "startSession", run: startSession, secondary: always},
 		{name: "endSessions", run: endSessions, secondary: always},
-		{name: "killSessions", run: killSessions, secondary: always},
-		{name: "killAllSessions", run: killAllSessions, secondary: always},
+		{name: "killSessions", run: killSessions, secondary: always, skipCheckout: true},
+		{name: "killAllSessions", run: killAllSessions, secondary: always, skipCheckout: true},
 		{name: "refreshSessions", run: refreshSessions, secondary: always},
 		{name: "commitTransaction", run: commitTransaction, admin: true, inTransaction: true, endsTransaction: true, writeConcern: true},
 		{name: "abortTransaction", run: abortTransaction, admin: true, inTransaction: true, endsTransaction: true, writeConcern: true},

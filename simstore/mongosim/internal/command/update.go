@@ -8,23 +8,18 @@ import (
 	"github.com/annals-es/annals/simstore/mongosim/internal/mongoerr"
 	mqlexpr "github.com/annals-es/annals/simstore/mongosim/internal/mql/expr"
 	"github.com/annals-es/annals/simstore/mongosim/internal/mql/match"
+	"github.com/annals-es/annals/simstore/mongosim/internal/mql/pipeline"
 	mqlupdate "github.com/annals-es/annals/simstore/mongosim/internal/mql/update"
 	"github.com/annals-es/annals/simstore/mongosim/internal/mql/value"
 	"github.com/annals-es/annals/simstore/mongosim/internal/storage"
 )
 
 func update(ctx context.Context, r *request, out *reply) error {
-	b, entries, err := r.parseBatch("updates")
+	b, ops, err := r.parseUpdates()
 	if err != nil {
 		return err
 	}
-	ops := make([]updateOp, len(entries))
-	for i, e := range entries {
-		if ops[i], err = r.parseUpdateOp(e); err != nil {
-			return err
-		}
-	}
-	if err := checkWritable(b.ns); err != nil {
+	if err := r.checkBatchTarget(b.ns); err != nil {
 		return err
 	}
 	env, err := r.envWithLet()
@@ -56,6 +51,25 @@ func update(ctx context.Context, r *request, out *reply) error {
 	}
 	r.appendWriteErrors(out, &res)
 	return nil
+}
+
+func parseUpdates(r *request) error {
+	_, _, err := r.parseUpdates()
+	return err
+}
+
+func (r *request) parseUpdates() (writeBatch, []updateOp, error) {
+	b, entries, err := r.parseBatch("updates")
+	if err != nil {
+		return b, nil, err
+	}
+	ops := make([]updateOp, len(entries))
+	for i, e := range entries {
+		if ops[i], err = r.parseUpdateOp(e); err != nil {
+			return b, nil, err
+		}
+	}
+	return b, ops, nil
 }
 
 // updateStatement performs one operation of a batch, unless it has been before.
@@ -109,6 +123,7 @@ func (r *request) parseUpdateOp(entry bson.Raw) (updateOp, error) {
 				p.fail(mongoerr.FailedToParse, "Update argument must be either an object or an array")
 			}
 			op.u = v
+			p.stages(v)
 		case "c":
 			op.c = p.document(key, v)
 		case "multi":
@@ -181,9 +196,25 @@ func (p *entryParser) document(key string, v bson.RawValue) bson.Raw {
 	return v.Document()
 }
 
+// stages checks a pipeline as far as the whole command is refused for it.
+func (p *entryParser) stages(v bson.RawValue) {
+	if v.Type != bson.TypeArray {
+		return
+	}
+	var stages []bson.Raw
+	for _, e := range value.Elements(v) {
+		if e.Type != bson.TypeEmbeddedDocument {
+			p.fail(mongoerr.TypeMismatch, "Each element of the 'pipeline' array must be an object")
+			return
+		}
+		stages = append(stages, e.Document())
+	}
+	p.check(pipeline.CheckStages(stages, pipeline.Namespace{}, p.r.env()))
+}
+
 func (p *entryParser) documents(key string, v bson.RawValue) []bson.Raw {
 	if v.Type != bson.TypeArray {
-		p.wrongType(key, v, "array")
+		p.check(notAnObject(key))
 		return nil
 	}
 	docs := []bson.Raw{}
@@ -267,7 +298,11 @@ func (r *request) prepareUpdate(op *updateOp, env *mqlexpr.Env) (*preparedUpdate
 	if err != nil {
 		return nil, err
 	}
-	filter, err := match.Parse(op.q, env)
+	features := match.AllFeatures
+	if op.upsert {
+		features &^= match.FeatureExpr
+	}
+	filter, err := match.ParseWith(op.q, env, features)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -67,7 +68,7 @@ func (r *request) parseStatementIDs(b *writeBatch, n int) error {
 		return nil
 	}
 	if many.Type != bson.TypeArray {
-		return r.wrongType("stmtIds", many, "array")
+		return notAnObject("stmtIds")
 	}
 	for _, v := range value.Elements(many) {
 		id, ok := toLong(v)
@@ -103,8 +104,18 @@ type statementResult struct {
 	// of a findAndModify
 	found bool
 	value bson.Raw
+	image image
 	kind  statementKind
 }
+
+// An image is which document of a findAndModify was kept.
+type image int
+
+const (
+	noImage image = iota
+	imageBefore
+	imageAfter
+)
 
 type statementKind int
 
@@ -179,6 +190,10 @@ func (r *request) endsCommand(err error) bool {
 
 // appendWriteErrors writes what all batch commands end their replies with.
 func (r *request) appendWriteErrors(out *reply, res *writeResult) {
+	if r.wc.unacknowledged() {
+		out.reset()
+		return
+	}
 	if len(res.errors) > 0 {
 		at := out.beginArray("writeErrors")
 		var idx indexKey
@@ -204,6 +219,21 @@ func checkWritable(ns storage.Namespace) error {
 		return mongoerr.New(mongoerr.InvalidNamespace, "cannot write to '%s'", ns)
 	}
 	return checkCreatable(ns)
+}
+
+// checkBatchTarget is checkWritable for insert, update and delete.
+func (r *request) checkBatchTarget(ns storage.Namespace) error {
+	if err := r.checkSystemInTransaction(ns, 50791); err != nil {
+		return err
+	}
+	return checkWritable(ns)
+}
+
+func (r *request) checkSystemInTransaction(ns storage.Namespace, code mongoerr.Code) error {
+	if r.txn != nil && strings.HasPrefix(ns.Coll, "system.") {
+		return mongoerr.New(code, "Cannot write to system collection %s within a transaction.", ns)
+	}
+	return nil
 }
 
 // lookup finds a collection; nil if there is none.

@@ -91,13 +91,20 @@ func (r *Registry) Len() int {
 	return len(r.sessions)
 }
 
-// End aborts the session's transaction and lets its record go soon.
+// End lets the session's record go soon, unless it is used again. Like the server it leaves an open
+// transaction alone until then.
 func (r *Registry) End(id ID) {
 	r.mu.Lock()
-	s := r.sessions[id]
-	if s != nil {
+	defer r.mu.Unlock()
+	if s := r.sessions[id]; s != nil {
 		s.lastUse = r.cfg.Now().Add(endedGrace - r.cfg.Timeout)
 	}
+}
+
+// Kill aborts the session's transaction.
+func (r *Registry) Kill(id ID) {
+	r.mu.Lock()
+	s := r.sessions[id]
 	r.mu.Unlock()
 	if s != nil {
 		s.abortOpen()

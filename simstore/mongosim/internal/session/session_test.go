@@ -169,7 +169,7 @@ func TestLifetimes(t *testing.T) {
 	assert.Zero(t, f.Len())
 }
 
-func TestEndAbortsAndForgetsSoon(t *testing.T) {
+func TestEndForgetsSoon(t *testing.T) {
 	t.Parallel()
 	f := setup(t)
 	s := f.checkout(t)
@@ -177,11 +177,25 @@ func TestEndAbortsAndForgetsSoon(t *testing.T) {
 	require.NoError(t, err)
 	s.Checkin()
 	f.End(f.id)
-	<-txn.Done()
 	assert.Empty(t, f.Reap())
+	assert.Equal(t, 1, f.Open(), "a transaction outlives the end of its session")
 	f.now.Store(301)
 	assert.Equal(t, []ID{f.id}, f.Reap())
+	<-txn.Done()
 	f.End(f.id) // unknown by now: nothing to do
+}
+
+func TestKillAborts(t *testing.T) {
+	t.Parallel()
+	f := setup(t)
+	f.Kill(f.id) // unknown: nothing to do
+	s := f.checkout(t)
+	txn, err := s.Start(1, storage.TxnOptions{})
+	require.NoError(t, err)
+	s.Checkin()
+	f.Kill(f.id)
+	<-txn.Done()
+	assert.Zero(t, f.Open())
 }
 
 func TestAbortAll(t *testing.T) {

@@ -168,8 +168,11 @@ func (e *Engine) CollectionByUUID(id UUID) *Collection {
 // Create makes a collection; NamespaceExists (48) if there is one. Created in
 // a transaction, it is visible to that alone until the commit.
 func (e *Engine) Create(_ context.Context, tx *Txn, ns Namespace, opts CollectionOptions) (*Collection, error) {
+	if len(ns.DB)+1+len(ns.Coll) > maxNamespace {
+		return nil, mongoerr.New(4862100, "Fully qualified namespace is too long. Namespace: %s Max: %d", ns, maxNamespace)
+	}
 	if opts.Capped {
-		opts.Size = cappedSize(opts.Size)
+		opts.Size = (opts.Size + 255) / 256 * 256
 	}
 	c, err := newCollection(e, CollectionID{Namespace: ns, UUID: newUUID()}, opts)
 	if err != nil {
@@ -187,11 +190,30 @@ func (e *Engine) Create(_ context.Context, tx *Txn, ns Namespace, opts Collectio
 	if e.catalog.dbs[ns.DB][ns.Coll] != nil {
 		return nil, exists
 	}
+	if err := e.catalog.differsInCase(ns.DB); err != nil {
+		return nil, err
+	}
 	e.catalog.put(c)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.since = e.commitOp(Op{Kind: OpCreate, Coll: c.id})
 	return c, nil
+}
+
+// maxNamespace is how long a database's and a collection's name may be together, with the dot.
+const maxNamespace = 255
+
+// differsInCase refuses a database whose name differs from that of another one in upper and lower case only.
+func (k *catalog) differsInCase(db string) error {
+	if k.dbs[db] != nil {
+		return nil
+	}
+	for other := range k.dbs {
+		if strings.EqualFold(other, db) {
+			return mongoerr.New(mongoerr.DatabaseDifferCase, "db already exists with different case already have: [%s] trying to create [%s]", other, db)
+		}
+	}
+	return nil
 }
 
 // create keeps a new collection within the transaction.
@@ -214,10 +236,6 @@ func (tx *Txn) create(c *Collection) error {
 	tx.ops = append(tx.ops, Op{Kind: OpCreate, Coll: c.id})
 	return nil
 }
-
-// cappedSize rounds a capped collection's size as the server does: at least
-// 4096 bytes, in steps of 256.
-func cappedSize(n int64) int64 { return (max(n, 4096) + 255) / 256 * 256 }
 
 // Ensure finds a collection or makes one without options.
 func (e *Engine) Ensure(ctx context.Context, tx *Txn, ns Namespace) (c *Collection, created bool, err error) {

@@ -109,7 +109,7 @@ func TestCapped(t *testing.T) {
 	e := open(t)
 	c, err := e.Create(t.Context(), nil, ns, CollectionOptions{Capped: true, Size: 1, MaxCount: 3})
 	require.NoError(t, err)
-	require.EqualValues(t, 4096, c.Options().Size)
+	require.EqualValues(t, 256, c.Options().Size)
 	cur, err := c.Find(t.Context(), View{}, Query{Tailable: true})
 	require.NoError(t, err)
 	slow, err := c.Find(t.Context(), View{}, Query{Tailable: true, Expect: 1})

@@ -48,6 +48,7 @@ func (c *Collection) CreateIndexes(ctx context.Context, tx *Txn, specs []bson.Ra
 	}
 	for _, ix := range built {
 		ix.since = c.engine.commitOp(Op{Kind: OpCreateIndex, Coll: c.id, Message: ix.spec.name})
+		c.since = ix.since
 	}
 	return before, len(c.indexes), nil
 }
@@ -144,8 +145,20 @@ func (c *Collection) build(asked []*indexSpec) (built []*index, err error) {
 	if err != nil {
 		return nil, err
 	}
+	for i, s := range asked {
+		twin := func(t *indexSpec) bool { return samePattern(s, t) && s.name == t.name }
+		if slices.ContainsFunc(asked[:i], twin) && slices.ContainsFunc(missing, twin) {
+			if c.rows.after(0) == nil {
+				return nil, mongoerr.New(mongoerr.IndexAlreadyExists, "Identical index already exists: %s", s.name)
+			}
+			return nil, c.buildError(mongoerr.New(mongoerr.OperationFailed, "Cannot build two identical indexes. Try again without duplicate indexes."))
+		}
+	}
 	var k keys
 	for _, s := range missing {
+		if err := s.buildable(); err != nil {
+			return nil, c.buildError(err)
+		}
 		ix := newIndex(s)
 		for r := c.rows.after(0); r != nil; r = c.rows.after(r.id) {
 			for v := r.head; v != nil; v = v.prev {
@@ -173,6 +186,9 @@ func (c *Collection) build(asked []*indexSpec) (built []*index, err error) {
 // buildError says that an index could not be built.
 func (c *Collection) buildError(err error) error {
 	e := mongoerr.From(err)
+	if c.rows.after(0) == nil { // nothing to be built
+		return e
+	}
 	return e.WithPrefix("Index build failed: " + newUUID().String() + ": Collection " + c.id.Namespace.String() + " ( " + c.uuid.String() + " )")
 }
 
@@ -205,7 +221,7 @@ func (c *Collection) DropIndexes(ctx context.Context, which bson.RawValue) (befo
 	c.indexes = left
 	for _, ix := range gone {
 		ix.dropped.Store(true)
-		c.engine.commitOp(Op{Kind: OpDropIndex, Coll: c.id, Message: ix.spec.name})
+		c.since = c.engine.commitOp(Op{Kind: OpDropIndex, Coll: c.id, Message: ix.spec.name})
 	}
 	return before, nil
 }
@@ -223,6 +239,9 @@ func (c *Collection) chosen(which bson.RawValue) ([]*index, error) {
 		ix, err := c.byPattern(bson.Raw(which.Value))
 		return []*index{ix}, err
 	case bson.TypeArray:
+		if value.Len(which) == 1 && value.Equal(value.Index(which, 0), value.String("*")) {
+			return slices.Clone(c.indexes[1:]), nil
+		}
 		var out []*index
 		for _, name := range value.Elements(which) {
 			if name.Type != bson.TypeString {
@@ -236,7 +255,7 @@ func (c *Collection) chosen(which bson.RawValue) ([]*index, error) {
 		}
 		return out, nil
 	}
-	return nil, mongoerr.New(mongoerr.IndexNotFound, "invalid index name spec")
+	return nil, nil // as on the server, whatever else names no index
 }
 
 func (c *Collection) byName(name string) (*index, error) {
@@ -312,7 +331,7 @@ func (c *Collection) SetIndex(ctx context.Context, name string, key bson.Raw, ex
 	}
 	c.indexes = slices.Clone(c.indexes)
 	c.indexes[at] = changed
-	c.engine.commitOp(Op{Kind: OpCollMod, Coll: c.id})
+	c.since = c.engine.commitOp(Op{Kind: OpCollMod, Coll: c.id})
 	return before, spec.raw, nil
 }
 

@@ -161,33 +161,32 @@ func (ix *index) unique(w Write, r *record, k *keys) error {
 }
 
 // clash decides whether another record that has, or had, the key stands in the
-// way of writing it. What counts is when the record got or lost the key; that
-// another field was changed since is no conflict.
+// way of writing it. A key in the version that the writer sees is a duplicate,
+// whatever others have made of the record since. A key that the writer does not
+// see is a conflict if somebody has written it since.
 func (ix *index) clash(w Write, r *record, key []byte) error {
 	v := r.head
-	has := ix.hasKey(v, key)
-	if v != nil && !v.committed() {
-		if v.owner == w.Txn { // our own, or for a plain write one of its own batch
-			if has {
-				return errDuplicate
-			}
-			return nil
+	if v != nil && !v.committed() && v.owner == w.Txn { // our own, or for a plain write one of its own batch
+		if ix.hasKey(v, key) {
+			return errDuplicate
 		}
-		for ; v != nil && !v.committed(); v = v.prev {
-			if ix.hasKey(v.prev, key) != ix.hasKey(v, key) {
-				return conflict(w, v.owner)
-			}
-		}
+		return nil
 	}
-	if w.Txn != nil {
-		for x := v; x != nil && Timestamp(x.time.Load()) > w.Txn.snapshot; x = x.prev {
-			if ix.hasKey(x, key) != ix.hasKey(x.prev, key) {
-				return errWriteConflict()
-			}
-		}
+	seen := v
+	for seen != nil && (!seen.committed() || w.Txn != nil && Timestamp(seen.time.Load()) > w.Txn.snapshot) {
+		seen = seen.prev
 	}
-	if has {
+	if ix.hasKey(seen, key) {
 		return errDuplicate
+	}
+	for ; v != seen; v = v.prev {
+		switch {
+		case ix.hasKey(v.prev, key) == ix.hasKey(v, key): // another field was changed
+		case v.committed():
+			return errWriteConflict()
+		default:
+			return conflict(w, v.owner)
+		}
 	}
 	return nil
 }

@@ -107,8 +107,15 @@ func TestIndexSpecsThatAreRefused(t *testing.T) {
 		`{"key":{"a":"2dsphere"},"name":"x"}`:                                        mongoerr.CommandNotSupported,
 		`{"key":{"$**":1},"name":"x"}`:                                               mongoerr.CommandNotSupported,
 		`{"key":{"a":"hashed"},"name":"x","unique":true}`:                            16764,
-		`{"key":{"_id":1},"name":"x","hidden":true}`:                                 2,
-		`{"key":{"_id":1},"name":"x","sparse":true}`:                                 67,
+		`{"key":{"_id":1},"name":"x","hidden":true}`:                                 197,
+		`{"key":{"_id":1},"name":"x","sparse":true}`:                                 197,
+		`{"key":{"_id":1},"name":"_id_","unique":true}`:                              197,
+		`{"key":{"_id":-1},"name":"x"}`:                                              2,
+		`{"key":{"a":1},"name":"_id_"}`:                                              2,
+		`{"key":{"a":1},"name":"*"}`:                                                 2,
+		`{"key":{"a":1},"name":"x","collation":{}}`:                                  2,
+		`{"key":{"a":1},"name":"x","storageEngine":{}}`:                              67,
+		`{"key":{"a":"hashed","b":"hashed"},"name":"x"}`:                             31303,
 	} {
 		_, _, err := c.CreateIndexes(t.Context(), nil, []bson.Raw{raw(t, spec)})
 		require.Equal(t, code, mongoerr.CodeOf(err), "%s: %v", spec, err)

@@ -18,6 +18,7 @@ import (
 type indexSpec struct {
 	name    string
 	pattern bson.Raw
+	given   bson.Raw // as the client sent it
 	raw     bson.Raw // as listIndexes shows it
 	fields  []indexField
 
@@ -54,8 +55,13 @@ func newIDIndex() *index {
 	})
 }
 
+// isID tells whether the key pattern is that of the index of _id, or the reverse of it.
 func (s *indexSpec) isID() bool {
-	return len(s.fields) == 1 && s.fields[0].path == "_id" && !s.fields[0].hashed
+	if len(s.fields) != 1 || s.fields[0].path != "_id" || s.fields[0].hashed {
+		return false
+	}
+	n := value.ToDouble(value.Field(s.pattern, "_id"))
+	return n == 1 || n == -1
 }
 
 // specFields are the fields that an index specification may have.
@@ -71,6 +77,7 @@ var specFields = map[string]bool{
 func parseIndexSpec(in bson.Raw) (*indexSpec, error) {
 	s := &indexSpec{}
 	in = withName(in)
+	s.given = in
 	fail := func(err *mongoerr.Error) error {
 		return err.WithPrefix("Error in specification " + shellText(in))
 	}
@@ -83,6 +90,9 @@ func parseIndexSpec(in bson.Raw) (*indexSpec, error) {
 	}
 	if !haveKey {
 		return nil, fail(mongoerr.New(mongoerr.FailedToParse, "The 'key' field is a required property of an index specification"))
+	}
+	if err := s.checkIDIndex(in); err != nil {
+		return nil, err
 	}
 	if s.name == "" {
 		if value.IsMissing(value.Field(in, "name")) {
@@ -98,6 +108,27 @@ func parseIndexSpec(in bson.Raw) (*indexSpec, error) {
 	}
 	s.raw = s.listed(in)
 	return s, nil
+}
+
+// checkIDIndex checks what asks for the index of _id, by its key pattern or by its name.
+func (s *indexSpec) checkIDIndex(in bson.Raw) *mongoerr.Error {
+	if !s.isID() {
+		if s.name == "_id_" {
+			return mongoerr.New(mongoerr.BadValue, "The index name '_id_' is reserved for the _id index, which must have key pattern {_id: 1}, found key: %s", shellText(s.pattern))
+		}
+		return nil
+	}
+	if v := value.Field(s.pattern, "_id"); value.ToDouble(v) != 1 {
+		return mongoerr.New(mongoerr.BadValue, "The field 'key' for an _id index must be {_id: 1}, but got %s", shellText(s.pattern))
+	}
+	for name := range value.Fields(in) {
+		switch name {
+		case "key", "name", "ns", "v", "collation":
+		default:
+			return mongoerr.New(mongoerr.InvalidIndexSpecificationOption, "The field '%s' is not valid for an _id index specification. Specification: %s", name, shellText(in))
+		}
+	}
+	return nil
 }
 
 // withName adds the name that drivers usually make: field_1_other_-1.
@@ -131,15 +162,13 @@ func (s *indexSpec) take(name string, v bson.RawValue) *mongoerr.Error {
 		if s.name = value.AsString(v); s.name == "*" {
 			return mongoerr.New(mongoerr.BadValue, "The index name '*' is not valid.")
 		}
-	case "unique", "sparse", "background":
-		if !value.IsNumber(v) && v.Type != bson.TypeBoolean {
-			return mongoerr.New(mongoerr.TypeMismatch, "The field '%s' has value %s, which is not convertible to bool", name, name+": "+shellValue(v))
-		}
-		switch name {
-		case "unique":
-			s.unique = value.Truthy(v)
-		case "sparse":
-			s.sparse = value.Truthy(v)
+	case "unique":
+		s.unique = value.Truthy(v)
+	case "sparse":
+		s.sparse = value.Truthy(v)
+	case "storageEngine":
+		if v.Type == bson.TypeEmbeddedDocument && value.IsEmpty(bson.Raw(v.Value)) {
+			return mongoerr.New(mongoerr.CannotCreateIndex, "Empty \"storageEngine\" options are invalid. Please remove the field or include valid options.")
 		}
 	case "hidden":
 		if v.Type != bson.TypeBoolean {
@@ -151,7 +180,7 @@ func (s *indexSpec) take(name string, v bson.RawValue) *mongoerr.Error {
 			return wrongType("a number")
 		}
 		if n := value.ToDouble(v); n != 1 && n != 2 {
-			return mongoerr.New(mongoerr.CannotCreateIndex, "Invalid index specification %s; cannot create an index with v=%s", "{}", shellValue(v))
+			return mongoerr.New(mongoerr.CannotCreateIndex, "Invalid index specification %s; cannot create an index with v=%s", shellText(s.given), shellValue(v))
 		}
 	case "expireAfterSeconds":
 		return s.takeExpire(v)
@@ -172,6 +201,9 @@ func (s *indexSpec) take(name string, v bson.RawValue) *mongoerr.Error {
 		if v.Type != bson.TypeEmbeddedDocument {
 			return wrongType("an object")
 		}
+		if value.IsEmpty(bson.Raw(v.Value)) {
+			return mongoerr.New(mongoerr.BadValue, "The field 'collation' cannot be an empty object.")
+		}
 		if loc := value.Field(bson.Raw(v.Value), "locale"); loc.Type != bson.TypeString || value.AsString(loc) != "simple" {
 			return mongoerr.New(mongoerr.CommandNotSupported, "mongosim does not support collations; use the simple one")
 		}
@@ -179,7 +211,7 @@ func (s *indexSpec) take(name string, v bson.RawValue) *mongoerr.Error {
 		return mongoerr.New(mongoerr.BadValue, "The field '%s' is only allowed in an 'wildcard' index", name)
 	default:
 		if !specFields[name] {
-			return mongoerr.New(mongoerr.InvalidIndexSpecificationOption, "The field '%s' is not valid for an index specification. Specification: %s", name, "{}")
+			return mongoerr.New(mongoerr.InvalidIndexSpecificationOption, "The field '%s' is not valid for an index specification. Specification: %s", name, shellText(s.given))
 		}
 	}
 	return nil
@@ -258,7 +290,7 @@ func (s *indexSpec) takeKey(key bson.Raw) *mongoerr.Error {
 			return err
 		}
 		if seen[path] {
-			return refuse("Index key pattern contains the field '%s' twice", path)
+			return mongoerr.New(mongoerr.BadValue, "The field '%s' appears multiple times in the index key pattern %s", path, shellText(key))
 		}
 		seen[path] = true
 		s.fields = append(s.fields, f)
@@ -367,44 +399,39 @@ func (s *indexSpec) checkKinds(in bson.Raw) error {
 	default:
 		return mongoerr.New(mongoerr.CommandNotSupported, "mongosim does not support indexes of type '%s'", plugin)
 	}
-	hashed := 0
-	for _, f := range s.fields {
-		if f.hashed {
-			hashed++
-		}
-	}
-	if hashed > 1 {
-		return mongoerr.New(31303, "A maximum of one index field is allowed to be hashed but found %d for 'key' %s", hashed, shellText(s.pattern))
-	}
-	if hashed > 0 && s.unique {
-		return mongoerr.New(16764, "Currently hashed indexes cannot guarantee uniqueness. Use a regular index.")
-	}
 	if s.filter != nil && s.sparse {
 		return refuse(`cannot mix "partialFilterExpression" and "sparse" options`)
 	}
 	if err := s.checkTTL(in); err != nil {
 		return err
 	}
-	if s.isID() && len(s.fields) == 1 {
-		u := value.Field(in, "unique")
-		switch {
-		case s.fields[0].desc && !value.IsMissing(u):
-		case s.fields[0].desc:
-		case s.hidden:
-			return mongoerr.New(mongoerr.BadValue, "can't hide _id index").WithPrefix("Error in specification " + shellText(in))
-		case !value.IsMissing(u) && !s.unique:
-			return refuse("_id index cannot be non-unique")
-		case s.filter != nil:
-			return refuse("_id index cannot be a partial index")
-		case s.sparse:
-			return refuse("_id index cannot be sparse")
+	return nil
+}
+
+// maxIndexFields is how many fields an index may have.
+const maxIndexFields = 32
+
+// buildable refuses what the server finds out only when it begins to build the index.
+func (s *indexSpec) buildable() error {
+	hashed := 0
+	for _, f := range s.fields {
+		if f.hashed {
+			hashed++
 		}
+	}
+	switch {
+	case hashed > 1:
+		return mongoerr.New(31303, "A maximum of one index field is allowed to be hashed but found %d for 'key' %s", hashed, shellText(s.pattern))
+	case hashed > 0 && s.unique:
+		return mongoerr.New(16764, "Currently hashed indexes cannot guarantee uniqueness. Use a regular index.")
+	case len(s.fields) > maxIndexFields:
+		return mongoerr.New(13103, "too many compound keys")
 	}
 	return nil
 }
 
 // listed is the specification as listIndexes shows it: v first, then unique,
-// key and name, then the other options in the order they were given.
+// hidden, key and name, then the other options in the order they were given.
 func (s *indexSpec) listed(in bson.Raw) bson.Raw {
 	o := value.NewObject(len(in) + 16)
 	v := value.Field(in, "v")
@@ -412,18 +439,17 @@ func (s *indexSpec) listed(in bson.Raw) bson.Raw {
 		v = value.Int32(2)
 	}
 	o.Add("v", v)
-	if u := value.Field(in, "unique"); !value.IsMissing(u) {
-		o.Add("unique", u)
+	if s.unique {
+		o.Add("unique", value.Bool(true))
+	}
+	if s.hidden {
+		o.Add("hidden", value.Bool(true))
 	}
 	o.Add("key", value.Doc(s.pattern))
 	o.Add("name", value.String(s.name))
 	for name, x := range value.Fields(in) {
 		switch name {
-		case "v", "unique", "key", "name", "ns", "dropDups", "collation":
-		case "hidden":
-			if s.hidden {
-				o.Add(name, x)
-			}
+		case "v", "unique", "hidden", "key", "name", "ns", "dropDups", "collation":
 		default:
 			o.Add(name, x)
 		}

@@ -73,7 +73,7 @@ func endsCommand(err error) bool {
 	}
 	switch e.Code {
 	case mongoerr.WriteConflict, mongoerr.NoSuchTransaction, mongoerr.MaxTimeMSExpired, mongoerr.Interrupted,
-		mongoerr.QueryPlanKilled, mongoerr.LockTimeout, mongoerr.SnapshotUnavailable, mongoerr.OperationNotSupportedInTransaction:
+		mongoerr.QueryPlanKilled, mongoerr.LockTimeout, mongoerr.SnapshotUnavailable:
 		return true
 	}
 	return false
@@ -282,10 +282,13 @@ func (c *Collection) commitInserts(w Write, recs []*record) (last Timestamp) {
 	return last
 }
 
+// minCapped is how much every capped collection holds, in bytes.
+const minCapped = 4096
+
 // evict removes a capped collection's oldest documents until it is within its
 // limits. As on the server that leaves no trace in the oplog.
 func (c *Collection) evict() {
-	for c.count > 1 && (c.size > c.opts.Size || c.opts.MaxCount > 0 && c.count > c.opts.MaxCount) {
+	for c.count > 1 && (c.size > max(c.opts.Size, minCapped) || c.opts.MaxCount > 0 && c.count > c.opts.MaxCount) {
 		r := c.rows.after(0)
 		if r == nil {
 			return

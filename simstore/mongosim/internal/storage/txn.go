@@ -17,9 +17,6 @@ type TxnOptions struct {
 	// {id, uid}.
 	LSID      bson.Raw
 	TxnNumber int64
-	// PointInTime is set for readConcern snapshot: collections younger than the
-	// snapshot cannot be used.
-	PointInTime bool
 	// At reads at an earlier time (atClusterTime); zero means now.
 	At Timestamp
 }
@@ -127,7 +124,7 @@ func (tx *Txn) tryUse(c *Collection) (waiting bool, err error) {
 		return true, nil
 	case c.dropped.Load():
 		return false, errDropped(c)
-	case tx.opts.PointInTime && c.since > tx.snapshot && c.creator != tx:
+	case c.since > tx.snapshot && c.creator != tx:
 		return false, errUnavailable(tx.snapshot, c.since)
 	}
 	if c.users == nil {

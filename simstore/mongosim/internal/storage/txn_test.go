@@ -116,8 +116,10 @@ func TestWriteConflicts(t *testing.T) {
 		"different documents":                         {update(1, `{"_id":1,"k":1,"a":1}`), update(2, `{"_id":2,"k":2,"a":1}`), none, none},
 		"both insert a unique key":                    {insert(`{"_id":10,"k":10}`), insert(`{"_id":11,"k":10}`), mongoerr.WriteConflict, mongoerr.WriteConflict},
 		"both insert an _id":                          {insert(`{"_id":10,"k":10}`), insert(`{"_id":10,"k":11}`), mongoerr.WriteConflict, mongoerr.WriteConflict},
-		"insert of a key that the other deletes":      {del(1), insert(`{"_id":11,"k":1}`), mongoerr.WriteConflict, mongoerr.WriteConflict},
-		"insert of a key that the other moves away":   {update(1, `{"_id":1,"k":9}`), insert(`{"_id":11,"k":1}`), mongoerr.WriteConflict, mongoerr.WriteConflict},
+		"insert of a key that the other deletes":      {del(1), insert(`{"_id":11,"k":1}`), mongoerr.DuplicateKey, mongoerr.DuplicateKey},
+		"insert of an _id that the other deletes":     {del(1), insert(`{"_id":1,"k":11}`), mongoerr.DuplicateKey, mongoerr.DuplicateKey},
+		"update to a key that the other deletes":      {del(1), update(2, `{"_id":2,"k":1}`), mongoerr.DuplicateKey, mongoerr.DuplicateKey},
+		"insert of a key that the other moves away":   {update(1, `{"_id":1,"k":9}`), insert(`{"_id":11,"k":1}`), mongoerr.DuplicateKey, mongoerr.DuplicateKey},
 		"insert of a key that the other updates to":   {update(1, `{"_id":1,"k":9}`), insert(`{"_id":11,"k":9}`), mongoerr.WriteConflict, mongoerr.WriteConflict},
 		"update to a key that the other has inserted": {insert(`{"_id":10,"k":10}`), update(1, `{"_id":1,"k":10}`), mongoerr.WriteConflict, mongoerr.WriteConflict},
 		"insert of a key that was always there":       {insert(`{"_id":10,"k":10}`), insert(`{"_id":11,"k":2}`), mongoerr.DuplicateKey, mongoerr.DuplicateKey},
@@ -323,7 +325,7 @@ func TestCollectionsCreatedInTransactions(t *testing.T) {
 	require.Equal(t, []string{"1"}, find(t, c, View{}, Query{}))
 	require.Equal(t, at, e.LastOp())
 
-	old, err := e.Begin(TxnOptions{PointInTime: true})
+	old, err := e.Begin(TxnOptions{})
 	require.NoError(t, err)
 	defer old.Abort()
 	young := collection(t, e)

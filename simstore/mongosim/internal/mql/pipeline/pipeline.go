@@ -37,6 +37,11 @@ func ParseUpdate(stages []bson.Raw, env *expr.Env) (*Pipeline, error) {
 	return parse(stages, Namespace{}, env, inUpdate)
 }
 
+// CheckStages refuses stages that there are not, as [Parse] does before it looks at their arguments.
+func CheckStages(stages []bson.Raw, ns Namespace, env *expr.Env) error {
+	return newParser(ns, env).checkStages(stages)
+}
+
 func parse(stages []bson.Raw, ns Namespace, env *expr.Env, where place) (*Pipeline, error) {
 	p, err := newParser(ns, env).pipeline(stages, where)
 	if err != nil {

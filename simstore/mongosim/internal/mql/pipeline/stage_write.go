@@ -33,6 +33,9 @@ func outTarget(p *parser, arg bson.RawValue) (Namespace, error) {
 
 func checkOut(p *parser, arg bson.RawValue) error {
 	ns, err := outTarget(p, arg)
+	if err == nil && strings.ContainsRune(ns.Coll, '$') {
+		return fail(mongoerr.IllegalOperation, "error with target namespace: invalid collection name")
+	}
 	if err == nil && !validCollection(ns.Coll) {
 		err = fail(mongoerr.InvalidNamespace, "Invalid $out target namespace, %s", ns)
 	}
