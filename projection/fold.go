@@ -25,7 +25,8 @@ type Fold[D any] struct {
 	// Categories restricts the projection to streams of these categories.
 	Categories []string
 	// Codec encodes documents; BSON when nil, with the names of fields taken
-	// from bson or json struct tags. A backend may take no other.
+	// from bson or json struct tags. A backend may take no other. No field of a
+	// document is named _id: that is where MongoDB has the document's key.
 	Codec eventstore.Codec
 }
 
@@ -138,6 +139,19 @@ func StreamKey(s eventstore.StreamID) string {
 	return string(s)
 }
 
+// hasKeyField reports whether documents of type D are written with a field _id,
+// unless it is only written when it is not empty.
+func hasKeyField[D any](codec eventstore.Codec) bool {
+	data, err := codec.Marshal(new(D))
+	if err != nil {
+		return false // documents that are not zero may do better
+	}
+	var probe struct {
+		ID any `bson:"_id" json:"_id"`
+	}
+	return codec.Unmarshal(data, &probe) == nil && probe.ID != nil
+}
+
 // Plan implements [Definition].
 func (f Fold[D]) Plan(r *eventstore.Registry) (*Plan, error) {
 	p := &Plan{
@@ -153,6 +167,9 @@ func (f Fold[D]) Plan(r *eventstore.Registry) (*Plan, error) {
 	}
 	if len(f.Handlers) == 0 {
 		invalid("has no handlers")
+	}
+	if hasKeyField[D](p.Codec) {
+		invalid("has documents of type %T with a field _id, where the document's key is kept; give the field another name", *new(D))
 	}
 	handlers := map[eventstore.EventType]*FoldHandler[D]{}
 	for i := range f.Handlers {

@@ -471,6 +471,16 @@ func TestNewWorkerRefuses(t *testing.T) {
 			_, err := projection.NewWorker(store, registry(), store, projection.WorkerConfig{}, tallies(projection.FoldOn(nil, addUp), projection.FoldOn(nil, addUp)))
 			return err
 		},
+		"field _id": func() error {
+			type keyed struct {
+				ID string `bson:"_id"`
+			}
+			_, err := projection.NewWorker(store, registry(), store, projection.WorkerConfig{}, projection.Fold[keyed]{
+				Name:     "x",
+				Handlers: []projection.FoldHandler[keyed]{projection.FoldOn(nil, func(d keyed, _ counted, _ eventstore.Event) keyed { return d })},
+			})
+			return err
+		},
 		"has the name": func() error {
 			_, err := projection.NewWorker(store, registry(), store, projection.WorkerConfig{}, projection.Fold[tally]{Name: "a/b", Handlers: tallies().Handlers})
 			return err
