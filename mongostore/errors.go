@@ -17,6 +17,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/x/mongo/driver/topology"
 
 	"github.com/annals-es/annals/eventstore"
+	"github.com/annals-es/annals/mongostore/internal/refusal"
 )
 
 // A Kind says what kind of error an [*Error] is. Kinds and families are errors
@@ -315,6 +316,9 @@ func connectionKind(err error) Kind {
 		return ErrNetwork
 	}
 	if pool := driver.RetryablePoolError(nil); errors.As(err, &pool) && pool.Retryable() {
+		if refusal.Is(err) {
+			return ErrAuthentication
+		}
 		return ErrNetwork
 	}
 	return 0

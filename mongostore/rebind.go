@@ -83,7 +83,11 @@ func (s *Store) reauthenticated(ctx context.Context, err error) bool {
 	if err == nil || s.cfg.Reauthenticate == nil || inTransaction(ctx) || ctx.Err() != nil {
 		return false
 	}
-	return isRefused(err) && s.cfg.Reauthenticate(ctx) == nil
+	if !isRefused(err) || s.cfg.Reauthenticate(ctx) != nil {
+		return false
+	}
+	free(ctx, s.current.Load().client, err)
+	return true
 }
 
 // hasMoved reports whether an operation has failed on a client that was replaced

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
@@ -78,6 +79,9 @@ func transact(ctx context.Context, sess *mongo.Session, again func(error) bool, 
 				return nil
 			}
 			if !hasLabel(err, driver.TransientTransactionError) {
+				if isRefused(err) {
+					err = &strandedError{err: err, session: sess.ID()}
+				}
 				return commitFailed(ctx, err)
 			}
 		} else {
@@ -86,7 +90,10 @@ func transact(ctx context.Context, sess *mongo.Session, again func(error) bool, 
 		if err == nil { // fn has ended the transaction itself
 			return nil
 		}
-		if !hasLabel(err, driver.TransientTransactionError) || isRefused(err) {
+		if isRefused(err) {
+			return &strandedError{err: err, session: sess.ID()}
+		}
+		if !hasLabel(err, driver.TransientTransactionError) {
 			return err
 		}
 		if again != nil && !again(err) {
@@ -112,6 +119,29 @@ func outlasting(ctx context.Context) (context.Context, context.CancelFunc) {
 		context.AfterFunc(longer, func() { t.Stop() })
 	})
 	return longer, func() { stop(); cancel() }
+}
+
+// A strandedError is that of a transaction whose credentials were refused on the
+// way: this client cannot abort it, and it would keep its locks until the server's
+// limit of a minute. One with new credentials of the same user can.
+type strandedError struct {
+	err     error
+	session bson.Raw
+}
+
+func (e *strandedError) Error() string { return e.err.Error() }
+func (e *strandedError) Unwrap() error { return e.err }
+
+// free has another client end what an error has left behind, if anything.
+func free(ctx context.Context, client *mongo.Client, err error) {
+	e, ok := errors.AsType[*strandedError](err)
+	if !ok {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
+	defer cancel()
+	// Where it fails, the server's limit does it.
+	_ = client.Database("admin").RunCommand(ctx, bson.D{{Key: "killSessions", Value: bson.A{e.session}}}).Err()
 }
 
 func abort(ctx context.Context, sess *mongo.Session) {

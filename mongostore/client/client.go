@@ -12,8 +12,9 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
-	"go.mongodb.org/mongo-driver/v2/x/mongo/driver/auth"
 	"golang.org/x/sync/semaphore"
+
+	"github.com/annals-es/annals/mongostore/internal/refusal"
 )
 
 // ErrPoolExhausted says that MaxPool operations were under way for all of
@@ -36,6 +37,8 @@ type Client struct {
 	onSwap  []func(*mongo.Client) <-chan struct{}
 	vain    time.Time // when the provider was asked last and had nothing new
 	vainErr error     // why
+	// vainEarly is set when it may have something before long.
+	vainEarly bool
 
 	refused chan struct{} // a server has refused the credentials
 
@@ -48,10 +51,15 @@ type Client struct {
 // refreshPause is how long the provider is left alone after it had nothing new.
 const refreshPause = time.Second
 
+// followWithin is how long server and provider may disagree on credentials before
+// an operation fails for it.
+const followWithin = 10 * time.Second
+
 // A generation is a driver's client with the credentials that it was made with.
 type generation struct {
 	mongo   *mongo.Client
 	watcher *watcher
+	refused atomic.Bool // a server has refused the credentials
 
 	mu         sync.Mutex
 	credential Credential
@@ -129,6 +137,7 @@ func (c *Client) open(ctx context.Context, credential Credential) (*generation, 
 		}
 	}, time.Now)
 	g.watcher.onRefused = func() {
+		g.refused.Store(true)
 		if c.current.Load() == g {
 			select {
 			case c.refused <- struct{}{}:
@@ -235,7 +244,7 @@ func (c *Client) Use(ctx context.Context, fn func(context.Context, *mongo.Client
 		}
 		err = fn(ctx, g.mongo)
 		g.release()
-		if attempt > 1 || c.cfg.Credentials == nil || !refused(err) {
+		if attempt > 1 || c.cfg.Credentials == nil || !refusal.Is(err) {
 			return err
 		}
 		if fresh := c.Refresh(ctx); fresh != nil {
@@ -293,58 +302,53 @@ func (g *generation) retire() {
 	}
 }
 
-// refused reports whether an operation failed because the server did not accept
-// the credentials: when a connection was made, or because the user's rights have
-// ended on one.
-func refused(err error) bool {
-	if err == nil {
-		return false
-	}
-	if errors.As(err, new(*auth.Error)) {
-		return true
-	}
-	const authenticationFailed, reauthenticationRequired = 18, 391
-	if e, ok := errors.AsType[mongo.ServerError](err); ok {
-		return e.HasErrorCode(authenticationFailed) || e.HasErrorCode(reauthenticationRequired)
-	}
-	return false
-}
-
 // Refresh asks the provider for credentials and, when they have changed, replaces
 // the driver's client. Operations under way end on the old one. Whoever calls it at
 // the same time shares the answer, and a provider that had nothing new is asked
-// again after a second at the earliest, for which Refresh waits. It does nothing
-// without a provider.
+// again after a second at the earliest, for which Refresh waits. Where credentials
+// have changed on the server and not at the provider yet, or the other way round,
+// it asks again for up to ten seconds. It does nothing without a provider.
 func (c *Client) Refresh(ctx context.Context) error {
 	if c.cfg.Credentials == nil {
 		return nil
 	}
+	for called := time.Now(); ; {
+		early, err := c.refreshOnce(ctx)
+		if !early || time.Since(called) > followWithin || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// refreshOnce is an attempt of Refresh. It is early when the present credentials
+// are refused, and what the provider has is nothing else or is refused as well.
+func (c *Client) refreshOnce(ctx context.Context) (early bool, err error) {
 	called, before := time.Now(), c.current.Load()
 	c.refresh.Lock()
 	defer c.refresh.Unlock()
 	if c.closed.Load() {
-		return ErrClosed
+		return false, ErrClosed
 	}
 	old := c.current.Load()
 	if old != before {
-		return nil // somebody else has just done it
+		return false, nil // somebody else has just done it
 	}
 	if c.vain.After(called) {
-		return c.vainErr // somebody else has just asked
+		return c.vainEarly, c.vainErr // somebody else has just asked
 	}
 	if err := c.pauseRefresh(ctx); err != nil {
-		return err
+		return false, err
 	}
 	asked := time.Now()
 	fresh, err := c.renew(ctx, old)
 	if err != nil {
-		c.vain, c.vainErr = asked, fmt.Errorf("refresh credentials: %w", err)
+		c.vain, c.vainErr, c.vainEarly = asked, fmt.Errorf("refresh credentials: %w", err), old.refused.Load() && refusal.Is(err)
 		c.cfg.Logger.ErrorContext(ctx, "credentials not refreshed; keeping the old client", "error", err)
-		return c.vainErr
+		return c.vainEarly, c.vainErr
 	}
 	if fresh == nil {
-		c.vain, c.vainErr = asked, nil
-		return nil
+		c.vain, c.vainErr, c.vainEarly = asked, nil, old.refused.Load()
+		return c.vainEarly, nil
 	}
 	c.use(fresh)
 	c.cfg.Logger.InfoContext(ctx, "credentials refreshed", "user", fresh.credential)
@@ -356,7 +360,7 @@ func (c *Client) Refresh(ctx context.Context) error {
 	}
 	old.retire()
 	c.work.Go(func() { c.discard(old, append(drained, old.retired)) }) //nolint:contextcheck // it outlives the call
-	return nil
+	return false, nil
 }
 
 // pauseRefresh waits until the provider may be asked again.

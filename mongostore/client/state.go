@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/event"
+
+	"github.com/annals-es/annals/mongostore/internal/refusal"
 )
 
 // A State is what a client knows of the servers and its connections to them,
@@ -157,7 +159,7 @@ func (w *watcher) poolMonitor(next *event.PoolMonitor) *event.PoolMonitor {
 }
 
 func (w *watcher) pool(e *event.PoolEvent) {
-	if e.Error != nil && w.onRefused != nil && refused(e.Error) {
+	if e.Error != nil && w.onRefused != nil && refusal.Is(e.Error) {
 		w.onRefused()
 	}
 	w.mu.Lock()
