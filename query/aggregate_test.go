@@ -100,7 +100,7 @@ func TestPipelineMistakesNameTheirStage(t *testing.T) {
 		"computes no field": base.SetWindowFields(query.WindowsOf{}), "projection is empty": base.Project(query.Projection{}), "works in a find only": base.Project(query.Include("a").FirstMatch("b", query.Eq("c", 1))), "use expr.Slice": base.Project(query.Projection{}.Slice("a", 1)),
 		"($set): it sets no field": base.Set(), "overlap": base.Set(expr.As("a", 1), expr.As("a.b", 2)), "($addFields)": base.AddFields(expr.As("$a", 1)), "($unset): it names no field": base.Unset(), "($unwind)": base.Unwind("$a"), "($sortByCount)": base.SortByCount("a"),
 		"($sortByCount): it needs": base.SortByCount("$a"), "it has no branch": base.Facet(), "the pipeline is empty": base.Facet(query.Branch{Name: "a", Pipeline: base}), "can't stand in a facet": base.Facet(query.Branch{Name: "a", Pipeline: base.Facet(query.Branch{Name: "b", Pipeline: other})}),
-		"can't stand in another stage": base.Facet(query.Branch{Name: "a", Pipeline: base.Out("", "x")}), "inner pipeline: stage 1 ($limit)": base.UnionWith("c", base.Limit(0)), "two boundaries": base.Bucket(query.BucketOf{By: 1, Boundaries: []any{1}}), "0 buckets": base.BucketAuto(query.BucketAutoOf{By: 1}),
+		"can't stand in another stage": base.Facet(query.Branch{Name: "a", Pipeline: base.Out("", "x")}), "inner pipeline: stage 1 ($limit)": base.UnionWith("c", base.Limit(0)), "two boundaries": base.Bucket(query.BucketOf{By: expr.Field("a"), Boundaries: []any{1}}), "0 buckets": base.BucketAuto(query.BucketAutoOf{By: expr.Field("a")}),
 		"needs fields or a pipeline": base.Lookup(query.LookupOf{From: "a", As: "b"}), "foreignField": base.Lookup(query.LookupOf{From: "a", LocalField: "x", As: "b"}), "let is of no use": base.Lookup(query.LookupOf{From: "a", LocalField: "x", ForeignField: "y", As: "b", Let: []expr.NamedExpr{expr.As("x", 1)}}),
 		"variable name": base.Lookup(query.LookupOf{From: "a", As: "b", Pipeline: other, Let: []expr.NamedExpr{expr.As("X", 1)}}), "maxDepth": base.GraphLookup(query.GraphLookupOf{From: "a", StartWith: 1, ConnectFromField: "b", ConnectToField: "c", As: "d", MaxDepth: new(-1)}),
 		"whenMatched can't be": base.Merge(query.MergeOf{Into: "x", WhenMatched: "other"}), "whenNotMatched can't be": base.Merge(query.MergeOf{Into: "x", WhenNotMatched: "replace"}), "not both": base.Merge(query.MergeOf{Into: "x", WhenMatched: "merge", WhenMatchedPipeline: other}),
@@ -234,4 +234,41 @@ func TestInATransaction(t *testing.T) {
 	n, err := orders.Find().Count(t.Context())
 	require.NoError(t, err)
 	assert.EqualValues(t, 30, n)
+}
+
+// What the server would refuse because of a constant is seen without it.
+func TestConstantsOfStagesAreChecked(t *testing.T) {
+	t.Parallel()
+	bucket := func(otherwise any, boundaries ...any) query.Pipeline {
+		return query.Pipe().Bucket(query.BucketOf{By: expr.Field("a"), Boundaries: boundaries, Default: otherwise})
+	}
+	for want, p := range map[string]query.Pipeline{
+		"($bucket): boundaries: they must ascend, but 3 comes before 1":          bucket(nil, 3, 1),
+		"they must ascend, but 3 comes before 3":                                 bucket(nil, 1, 3, 3),
+		"they must ascend, but 2.5 comes before 2":                               bucket(nil, 2.5, 2),
+		"they must be of one type, not 32-bit integer and string":                bucket(nil, 1, "x"),
+		"default: 1 lies within the boundaries":                                  bucket(1, 1, 5),
+		"($bucket): by: it needs an expression":                                  query.Pipe().Bucket(query.BucketOf{Boundaries: []any{1, 2}}),
+		"($bucketAuto): by: it needs an expression":                              query.Pipe().BucketAuto(query.BucketAutoOf{By: "a", Buckets: 2}),
+		"($bucketAuto): there is no granularity \"R6\"":                          query.Pipe().BucketAuto(query.BucketAutoOf{By: expr.Field("a"), Buckets: 2, Granularity: "R6"}),
+		"($replaceRoot): it needs an expression over the document":               query.Pipe().ReplaceRoot("$a"),
+		"($replaceWith): it needs an expression over the document, such as expr": query.Pipe().ReplaceWith(1),
+		"($redact): it needs an expression over the document":                    query.Pipe().Redact("x"),
+	} {
+		_, err := p.Build()
+		require.ErrorIs(t, err, query.ErrInvalid, want)
+		require.ErrorContains(t, err, want)
+	}
+	day := time.Date(2024, 5, 1, 0, 0, 0, 0, time.UTC)
+	for _, p := range []query.Pipeline{
+		bucket(5, 1, 5), bucket(0, 1, 5), bucket("other", 1, int64(2), 2.5), bucket(nil, "b", "a"), bucket(nil, day, day.Add(time.Hour)),
+		bucket(nil, int64(1)<<53+1, float64(1<<53)), query.Pipe().ReplaceRoot(bson.D{{Key: "a", Value: 1}}), query.Pipe().ReplaceWith(expr.Root()),
+	} {
+		_, err := p.Build()
+		require.NoError(t, err)
+	}
+	for _, f := range []query.Filter{query.Nothing(), query.Expr(expr.Gt(expr.Field("a"), 1)), query.Unchecked(bson.D{{Key: "a", Value: 1}})} {
+		_, err := query.Set("l.$[x].a", 1).Where("x", f).Build()
+		require.ErrorContains(t, err, `array filter "x" can hold conditions on fields`)
+	}
 }

@@ -339,9 +339,16 @@ func TestUncheckedRefusesJavaScript(t *testing.T) {
 	array, err := bson.Marshal(bson.D{{Key: "0", Value: bson.Raw(raw)}})
 	require.NoError(t, err)
 	for _, v := range []any{
-		bson.D{{Key: "$where", Value: "1"}}, bson.M{"a": bson.A{bson.M{"$function": 1}}}, []bson.D{{{Key: "$accumulator", Value: 1}}},
-		bson.Raw(raw), bson.RawValue{Type: bson.TypeEmbeddedDocument, Value: raw}, bson.RawArray(array),
-		bson.RawValue{Type: bson.TypeArray, Value: array}, tagged{}, &tagged{}, []tagged{{}},
+		bson.D{{Key: "$where", Value: "1"}},
+		bson.M{"a": bson.A{bson.M{"$function": 1}}},
+		[]bson.D{{{Key: "$accumulator", Value: 1}}},
+		bson.Raw(raw),
+		bson.RawValue{Type: bson.TypeEmbeddedDocument, Value: raw},
+		bson.RawArray(array),
+		bson.RawValue{Type: bson.TypeArray, Value: array},
+		tagged{},
+		&tagged{},
+		[]tagged{{}},
 	} {
 		_, err := query.Unchecked(bson.D{{Key: "$or", Value: bson.A{v}}}).Build()
 		require.ErrorContains(t, err, "JavaScript", "%T", v)

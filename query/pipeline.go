@@ -341,7 +341,7 @@ func (p Pipeline) SortByCount(e any) Pipeline {
 
 // ReplaceRoot ($replaceRoot) makes an embedded or computed document the whole one.
 func (p Pipeline) ReplaceRoot(e any) Pipeline {
-	v, err := expr.Of(e).Build()
+	v, err := computed(e)
 	if err != nil {
 		return p.broken("$replaceRoot", err)
 	}
@@ -350,7 +350,7 @@ func (p Pipeline) ReplaceRoot(e any) Pipeline {
 
 // ReplaceWith ($replaceWith) is ReplaceRoot under its shorter name.
 func (p Pipeline) ReplaceWith(e any) Pipeline {
-	v, err := expr.Of(e).Build()
+	v, err := computed(e)
 	if err != nil {
 		return p.broken("$replaceWith", err)
 	}
@@ -359,11 +359,35 @@ func (p Pipeline) ReplaceWith(e any) Pipeline {
 
 // Redact ($redact) keeps, prunes or descends into documents, as the expression says.
 func (p Pipeline) Redact(e any) Pipeline {
-	v, err := expr.Of(e).Build()
+	v, err := computed(e)
 	if err != nil {
 		return p.broken("$redact", err)
 	}
 	return p.add("$redact", v)
+}
+
+// computed builds an expression that must not be a plain number, text or list:
+// a path, an operator or a document.
+func computed(e any) (any, error) {
+	v, err := expr.Of(e).Build()
+	if err != nil {
+		return nil, err
+	}
+	constant := true
+	switch x := v.(type) {
+	case string:
+		constant = !strings.HasPrefix(x, "$")
+	case bson.D:
+		// A text that looks like a path is written as a literal.
+		constant = false
+		if len(x) == 1 && x[0].Key == "$literal" {
+			_, constant = x[0].Value.(string)
+		}
+	}
+	if constant {
+		return nil, errors.New("it needs an expression over the document, such as expr.Field, and not a constant")
+	}
+	return v, nil
 }
 
 // Unwind ($unwind) makes one document for each element of the array.

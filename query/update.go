@@ -228,6 +228,9 @@ func (u Update) Where(identifier string, conditions ...Filter) Update {
 	if f.IsEverything() {
 		return u.fail(invalidf("update: array filter %q has no conditions; write $[] for all elements", identifier))
 	}
+	if f.uses(func(s *Filter) bool { return s.kind == kindTop || s.kind == kindUnchecked || s.kind == kindNothing }) {
+		return u.fail(invalidf("update: array filter %q can hold conditions on fields of the elements and on query.Element only", identifier))
+	}
 	d, err := f.prefixed(identifier).document()
 	if err != nil {
 		return u.fail(invalidf("update: array filter %q: %v", identifier, err))
