@@ -107,7 +107,8 @@ func (c *bsonCodec) encode(plan *bsonPlan, value reflect.Value) ([]byte, bool) {
 	data, ok := plan.encode((*buf)[:0], value)
 	if ok = ok && len(data) <= math.MaxInt32; ok {
 		*buf = data
-		data = bytes.Clone(data)
+		data = make([]byte, len(data))
+		copy(data, *buf)
 	}
 	if cap(*buf) <= maxPooled {
 		c.buffers.Put(buf)

@@ -52,11 +52,14 @@ func (v *bsonValidator) document(start, limit, depth int) string {
 	v.pos = start + 4
 	for v.pos < end {
 		typ := v.data[v.pos]
-		name := bytes.IndexByte(v.data[v.pos+1:end], 0)
-		if name < 0 {
+		v.pos++
+		for v.data[v.pos] != 0 { // there is one at the end of the document
+			v.pos++
+		}
+		if v.pos == end {
 			return "a name without an end"
 		}
-		v.pos += name + 2
+		v.pos++
 		if reason := v.value(typ, end, depth); reason != "" {
 			return reason
 		}

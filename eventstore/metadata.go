@@ -81,13 +81,22 @@ type metadataKey struct{}
 // WithMetadata returns a context whose appends carry m, in the fields that an
 // event leaves empty. Fields that m leaves empty keep the value that ctx had.
 func WithMetadata(ctx context.Context, m Metadata) context.Context {
-	return context.WithValue(ctx, metadataKey{}, m.Or(MetadataFrom(ctx)))
+	m = m.Or(MetadataFrom(ctx))
+	return context.WithValue(ctx, metadataKey{}, &m)
 }
 
 // MetadataFrom returns what [WithMetadata] and [CausedBy] put into ctx. The
 // result's Custom must not be changed.
 func MetadataFrom(ctx context.Context) Metadata {
-	m, _ := ctx.Value(metadataKey{}).(Metadata)
+	if m := metadataFrom(ctx); m != nil {
+		return *m
+	}
+	return Metadata{}
+}
+
+// metadataFrom returns what is in ctx, or nil. It must not be changed.
+func metadataFrom(ctx context.Context) *Metadata {
+	m, _ := ctx.Value(metadataKey{}).(*Metadata)
 	return m
 }
 

@@ -46,7 +46,8 @@ func (p *Preparer) Prepare(ctx context.Context, req AppendRequest) (AppendReques
 	}
 	p.copyParts(req.Streams)
 	req.Streams = p.streams
-	d := p.defaults(ctx)
+	var d defaults
+	d.set(ctx, p.Clock)
 	total := 0
 	for i := range req.Streams {
 		s := &req.Streams[i]
@@ -109,21 +110,17 @@ func (p *Preparer) copyParts(streams []StreamAppend) {
 type defaults struct {
 	time      time.Time
 	idTime    time.Time // of new ids; zero if each reads the clock
-	inherited Metadata
-	inherits  bool
+	inherited *Metadata // nil for none
 }
 
-func (p *Preparer) defaults(ctx context.Context) defaults {
-	var d defaults
-	if p.Clock == nil {
+func (d *defaults) set(ctx context.Context, clock func() time.Time) {
+	if clock == nil {
 		d.idTime = time.Now()
 		d.time = cutTime(d.idTime)
 	} else {
-		d.time = cutTime(p.Clock())
+		d.time = cutTime(clock())
 	}
-	d.inherited = MetadataFrom(ctx)
-	d.inherits = !d.inherited.IsZero()
-	return d
+	d.inherited = metadataFrom(ctx)
 }
 
 func validateShape(req AppendRequest) error {
@@ -198,9 +195,12 @@ func (p *Preparer) event(e *EventData, d *defaults) (int, error) {
 	} else {
 		e.Time = cutTime(e.Time)
 	}
-	if d.inherits || len(e.Metadata.Custom) > 0 {
-		e.Metadata = e.Metadata.Or(d.inherited)
-	} else {
+	switch {
+	case d.inherited != nil:
+		e.Metadata = e.Metadata.Or(*d.inherited)
+	case len(e.Metadata.Custom) > 0:
+		e.Metadata = e.Metadata.Or(Metadata{})
+	default:
 		e.Metadata.Custom = nil
 	}
 	if len(e.Metadata.Custom) > 0 {

@@ -29,6 +29,7 @@ type TypeDef struct {
 	chain   []upcaster // step from schema version oldest+i, once built
 	decode  func(Codec, []byte) (any, error)
 	encode  func(any) ([]byte, error) // of the registry's codec, once it is added
+	format  Format                    // of what encode gives
 	err     error                     // a mistake in the options, reported by NewRegistry
 }
 
@@ -133,7 +134,7 @@ func (r *Registry) add(d *TypeDef) error {
 		errs = append(errs, &InvalidError{What: d.goType.String(), Reason: fmt.Sprintf("is declared for %s and for %s; use Alias for a former name", other.name, d.name)})
 	}
 	r.byGo[goType] = d
-	d.encode = r.codec.Marshal
+	d.encode, d.format = r.codec.Marshal, r.codec.Format()
 	if c, ok := r.codec.(*bsonCodec); ok {
 		d.encode = c.marshaler(d.goType)
 	}
@@ -204,7 +205,8 @@ func (r *Registry) Encode(values ...any) ([]EventData, error) {
 		if err != nil {
 			return nil, fmt.Errorf("encode event %d of %d: %s as %s: %w", i+1, len(values), d.name, r.codec.Format(), NotWritten(err))
 		}
-		events[i] = EventData{Type: d.name, Schema: d.schema, Format: r.codec.Format(), Data: data}
+		e := &events[i]
+		e.Type, e.Schema, e.Format, e.Data = d.name, d.schema, d.format, data
 	}
 	return events, nil
 }

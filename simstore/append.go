@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/annals-es/annals/eventstore"
 )
@@ -26,6 +27,38 @@ type work struct {
 	eventstore.Preparer
 	slots   []slot
 	records []record
+
+	// Results and tokens are the caller's, and are cut from pieces that hold a few.
+	results []eventstore.StreamResult
+	tokens  strings.Builder
+}
+
+// newResults returns room for the results of n streams.
+func (w *work) newResults(n int) []eventstore.StreamResult {
+	const piece = 16
+	if n > piece {
+		return make([]eventstore.StreamResult, n)
+	}
+	if n > len(w.results) {
+		w.results = make([]eventstore.StreamResult, piece)
+	}
+	results := w.results[:n:n]
+	w.results = w.results[n:]
+	return results
+}
+
+// newToken returns the token of an append whose last event has a position.
+func (w *work) newToken(p eventstore.Position) eventstore.Token {
+	const piece = 256
+	var digits [20]byte
+	token := strconv.AppendInt(digits[:0], int64(p), 10)
+	if w.tokens.Cap()-w.tokens.Len() < len(token) {
+		w.tokens.Reset()
+		w.tokens.Grow(piece)
+	}
+	start := w.tokens.Len()
+	w.tokens.Write(token)
+	return eventstore.Token(w.tokens.String()[start:])
 }
 
 func (s *Store) work() *work {
@@ -150,7 +183,7 @@ func (s *Store) commit(w *work, req eventstore.AppendRequest) (eventstore.Append
 		return eventstore.AppendResult{}, err
 	}
 	if conflict != nil || again {
-		if first, ok := s.findDuplicate(req, slots); ok {
+		if first, ok := s.findDuplicate(w, req); ok {
 			return first, nil
 		}
 	}
@@ -185,7 +218,8 @@ func check(req eventstore.AppendRequest, slots []slot) (conflict *eventstore.Con
 
 // findDuplicate returns the result of an earlier append of the same events at the
 // same places.
-func (s *Store) findDuplicate(req eventstore.AppendRequest, slots []slot) (eventstore.AppendResult, bool) {
+func (s *Store) findDuplicate(w *work, req eventstore.AppendRequest) (eventstore.AppendResult, bool) {
+	slots := w.slots
 	res := eventstore.AppendResult{Streams: make([]eventstore.StreamResult, len(req.Streams)), Duplicate: true}
 	var last eventstore.Position
 	for i, p := range req.Streams {
@@ -205,7 +239,7 @@ func (s *Store) findDuplicate(req eventstore.AppendRequest, slots []slot) (event
 	if last == 0 {
 		return eventstore.AppendResult{}, false // nothing to be written, nothing to recognise
 	}
-	res.Token = tokenOf(last)
+	res.Token = w.newToken(last)
 	return res, true
 }
 
@@ -243,7 +277,7 @@ func (s *Store) holds(st *stream, after eventstore.Version, events []eventstore.
 
 // write writes a checked request. The locks of its streams are held.
 func (s *Store) write(w *work, req eventstore.AppendRequest) eventstore.AppendResult {
-	res := eventstore.AppendResult{Streams: make([]eventstore.StreamResult, len(req.Streams))}
+	res := eventstore.AppendResult{Streams: w.newResults(len(req.Streams))}
 	w.records = w.records[:0]
 	for i := range req.Streams {
 		sl, events := &w.slots[i], req.Streams[i].Events
@@ -278,13 +312,8 @@ func (s *Store) write(w *work, req eventstore.AppendRequest) eventstore.AppendRe
 		}
 		st.revive()
 	}
-	res.Token = tokenOf(eventstore.Position(place))
+	res.Token = w.newToken(eventstore.Position(place))
 	return res
-}
-
-// tokenOf returns the token of an append whose last event has a position.
-func tokenOf(p eventstore.Position) eventstore.Token {
-	return eventstore.Token(strconv.FormatInt(int64(p), 10))
 }
 
 func invalidf(what, format string, args ...any) error {

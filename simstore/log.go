@@ -64,12 +64,8 @@ func (l *memoryLog) fill(r *record, sh *shard, st *stream, version eventstore.Ve
 	if version == 1 {
 		st.index = l.addStream(st)
 	}
-	typ, ok := sh.types[e.Type]
-	if !ok {
-		typ = l.intern(sh, e.Type)
-	}
 	*r = record{
-		id: e.ID, version: version, millis: e.Time.UnixMilli(), stream: st.index, typ: typ,
+		id: e.ID, version: version, millis: e.Time.UnixMilli(), stream: st.index, typ: l.typeIndex(sh, e.Type),
 		schema: int32(e.Schema), format: e.Format,
 	}
 	if !e.Metadata.IsZero() {
@@ -89,6 +85,19 @@ func (l *memoryLog) addMetadata(m eventstore.Metadata) uint32 {
 	l.refs.Lock()
 	defer l.refs.Unlock()
 	return l.metas.push(&m)
+}
+
+// typeIndex returns the index of a type. The shard's lock is held.
+func (l *memoryLog) typeIndex(sh *shard, t eventstore.EventType) uint32 {
+	if t == sh.lastType {
+		return sh.lastIndex
+	}
+	i, ok := sh.types[t]
+	if !ok {
+		i = l.intern(sh, t)
+	}
+	sh.lastType, sh.lastIndex = *l.types.at(i), i
+	return i
 }
 
 // intern returns the index of a type that a shard has not met before.

@@ -18,6 +18,11 @@ type shard struct {
 	streams streamTable
 	types   map[eventstore.EventType]uint32 // indexes into the log's
 	block   dataBlock
+
+	// lastType is the type of the last event, and lastIndex its index: the next
+	// one's is often the same.
+	lastType  eventstore.EventType
+	lastIndex uint32
 }
 
 // A stream is where the events of one name stand in the log. Its shard's lock
