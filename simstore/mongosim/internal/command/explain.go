@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -166,6 +167,7 @@ func (r *request) plan(ctx context.Context, x explained, execute bool) (*storage
 	if coll == nil {
 		return storage.EOFPlan(), nil
 	}
+	x.query.FilterSpec = parsedQuery(x.filter)
 	if !execute {
 		return coll.Plan(r.view(), x.query)
 	}
@@ -226,9 +228,19 @@ func (x explained) wrap(plan bson.D) (bson.Raw, error) {
 		plan = bson.D{{Key: "stage", Value: x.top}, {Key: "inputStage", Value: plan}}
 	}
 	if len(x.projection) > 0 && !value.IsEmpty(x.projection) {
-		plan = bson.D{{Key: "stage", Value: "PROJECTION_DEFAULT"}, {Key: "transformBy", Value: x.projection}, {Key: "inputStage", Value: plan}}
+		plan = bson.D{{Key: "stage", Value: projectionStage(x.projection)}, {Key: "transformBy", Value: x.projection}, {Key: "inputStage", Value: plan}}
 	}
 	return bson.Marshal(plan)
+}
+
+// projectionStage names the stage that makes a projection: a simple one only takes or leaves whole fields.
+func projectionStage(projection bson.Raw) string {
+	for path, v := range value.Fields(projection) {
+		if strings.ContainsAny(path, ".$") || !v.IsNumber() && v.Type != bson.TypeBoolean {
+			return "PROJECTION_DEFAULT"
+		}
+	}
+	return "PROJECTION_SIMPLE"
 }
 
 // parsedQuery shows a filter with its equalities written out, as the server does.
@@ -237,6 +249,15 @@ func parsedQuery(filter bson.Raw) bson.Raw {
 	var parts []bson.Raw
 	for key, v := range value.Fields(filter) {
 		part := newReply()
+		if alternatives, ok := parsedList(key, v); ok {
+			if len(alternatives) == 1 && key != "$nor" {
+				parts = append(parts, alternatives[0])
+				continue
+			}
+			part.documents(key, alternatives)
+			parts = append(parts, part.doc())
+			continue
+		}
 		if doc, ok := v.DocumentOK(); len(key) > 0 && key[0] == '$' || ok && v.Type == bson.TypeEmbeddedDocument && hasOperators(doc) || v.Type == bson.TypeRegex {
 			part.value(key, v)
 		} else {
@@ -254,6 +275,17 @@ func parsedQuery(filter bson.Raw) bson.Raw {
 		out.documents("$and", parts)
 	}
 	return out.doc()
+}
+
+// parsedList is parsedQuery for the filters of a logical operator.
+func parsedList(key string, v bson.RawValue) (list []bson.Raw, ok bool) {
+	if key != "$and" && key != "$or" && key != "$nor" {
+		return nil, false
+	}
+	for _, e := range value.Elements(v) {
+		list = append(list, parsedQuery(bson.Raw(e.Value)))
+	}
+	return list, true
 }
 
 func (r *request) appendServerInfo(out *reply) {

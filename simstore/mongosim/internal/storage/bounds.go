@@ -142,6 +142,8 @@ func intersectAll(a, b bounds) bounds {
 	return normalize(out)
 }
 
+func uniteAll(a, b bounds) bounds { return normalize(append(slices.Clone(a), b...)) }
+
 // boundsOf are the intervals in which the keys of every document that fulfils
 // a condition have at least one value. ok is false if the condition says
 // nothing about keys.

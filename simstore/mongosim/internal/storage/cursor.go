@@ -17,6 +17,7 @@ type Cursor struct {
 	view View
 	plan *Plan
 
+	step  int     // which of the plan's accesses is read
 	at    place   // behind the candidate consumed last
 	ahead []found // candidates read ahead
 	next  int     // the first of them that is not consumed
@@ -36,14 +37,16 @@ type Cursor struct {
 // A found document is a candidate: the index led to it, the filter has not
 // been asked.
 type found struct {
-	doc bson.Raw
-	id  RecordID
-	key string
+	doc  bson.Raw
+	id   RecordID
+	key  string
+	step int
 }
 
 // A place is where a cursor is: in which of the plan's ranges, behind which
 // entry. Without an index only the id counts.
 type place struct {
+	step    int
 	rng     int
 	key     string
 	id      RecordID
@@ -64,8 +67,10 @@ func (c *Collection) Find(_ context.Context, v View, q Query) (*Cursor, error) {
 	if err != nil {
 		return nil, err
 	}
-	if plan.use.ix != nil {
-		plan.use.ix.uses.Add(1)
+	for i := range plan.steps() {
+		if ix := plan.access(i).ix; ix != nil {
+			ix.uses.Add(1)
+		}
 	}
 	cur := &Cursor{c: c, view: v, plan: plan, size: firstBatch, renames: c.renames.Load(), done: plan.eof}
 	if q.Expect > 0 {
@@ -151,7 +156,7 @@ func (cur *Cursor) filtered(ctx context.Context) (found, bool, error) {
 		f := cur.ahead[cur.next]
 		cur.ahead[cur.next].doc = nil
 		cur.next++
-		cur.at.key, cur.at.id, cur.at.started = f.key, f.id, true
+		cur.at.key, cur.at.id, cur.at.step, cur.at.started = f.key, f.id, f.step, true
 		cur.plan.DocsExamined++
 		if filter := cur.plan.query.Filter; filter != nil {
 			ok, err := filter.Match(f.doc)
@@ -176,6 +181,8 @@ func (cur *Cursor) Refresh() error {
 	if cur.next < len(cur.ahead) {
 		// The range of the first candidate that was not consumed may be a later
 		// one than that of the last consumed: look from there.
+		// So may its step be.
+		cur.step = cur.at.step
 		cur.at.rng = cur.rangeOf(cur.at)
 		for _, f := range cur.ahead[cur.next:] {
 			delete(cur.seen, f.id)
@@ -188,10 +195,11 @@ func (cur *Cursor) Refresh() error {
 // rangeOf finds the range a place is in, as reading ahead may have gone on to
 // later ones.
 func (cur *Cursor) rangeOf(p place) int {
-	if !p.started || cur.plan.use.ix == nil {
+	u := cur.plan.access(p.step)
+	if !p.started || u.ix == nil {
 		return 0
 	}
-	for i, r := range cur.plan.use.inOrder() {
+	for i, r := range u.inOrder() {
 		if p.key >= r.lo && (r.hi == "" || p.key < r.hi) {
 			return i
 		}
@@ -204,8 +212,10 @@ func (cur *Cursor) alive() error {
 	if cur.c.dropped.Load() {
 		return errDropped(cur.c)
 	}
-	if ix := cur.plan.use.ix; ix != nil && ix.dropped.Load() {
-		return mongoerr.New(mongoerr.QueryPlanKilled, "index '%s' dropped", ix.spec.name)
+	for i := range cur.plan.steps() {
+		if ix := cur.plan.access(i).ix; ix != nil && ix.dropped.Load() {
+			return mongoerr.New(mongoerr.QueryPlanKilled, "index '%s' dropped", ix.spec.name)
+		}
 	}
 	if cur.c.renames.Load() != cur.renames {
 		cur.c.mu.RLock()
@@ -227,10 +237,10 @@ func (cur *Cursor) fetch(ctx context.Context) (more bool, err error) {
 	c := cur.c
 	c.mu.RLock()
 	s := c.sight(cur.view)
-	if cur.plan.use.ix == nil {
+	if cur.plan.access(0).ix == nil {
 		err = cur.fetchNatural(s)
 	} else {
-		cur.fetchIndex(s)
+		cur.fetchIndexes(s)
 	}
 	c.mu.RUnlock()
 	cur.size = min(cur.size*2, maxBatch)
@@ -271,11 +281,19 @@ func (cur *Cursor) fetchNatural(s sight) error {
 	}
 }
 
-// fetchIndex reads along the index. The collection's lock is held.
+// fetchIndexes reads along one index after the other. The collection's lock is held.
+func (cur *Cursor) fetchIndexes(s sight) {
+	for cur.fetchIndex(s); len(cur.ahead) < cur.size && cur.step+1 < cur.plan.steps(); cur.fetchIndex(s) {
+		cur.step++
+		cur.at = place{step: cur.step}
+	}
+}
+
+// fetchIndex reads along the index of this step.
 func (cur *Cursor) fetchIndex(s sight) {
-	u := &cur.plan.use
+	u := cur.plan.access(cur.step)
 	ranges := u.inOrder()
-	multi := u.ix.multi != 0
+	multi := u.ix.multi != 0 || cur.plan.branches != nil
 	for cur.at.rng < len(ranges) {
 		r := ranges[cur.at.rng]
 		full := false
@@ -293,7 +311,7 @@ func (cur *Cursor) fetchIndex(s sight) {
 			if multi && !cur.first(e.r.id) {
 				return true
 			}
-			cur.ahead = append(cur.ahead, found{doc: v.doc, id: e.r.id, key: e.key})
+			cur.ahead = append(cur.ahead, found{doc: v.doc, id: e.r.id, key: e.key, step: cur.step})
 			full = len(cur.ahead) >= cur.size
 			return !full
 		}
@@ -310,7 +328,7 @@ func (cur *Cursor) fetchIndex(s sight) {
 
 // walk visits the entries of a range behind the cursor's place.
 func (cur *Cursor) walk(r keyRange, visit func(entry) bool) {
-	u := &cur.plan.use
+	u := cur.plan.access(cur.step)
 	pivot, skip := entry{key: r.lo}, false
 	if cur.at.started {
 		pivot, skip = entry{cur.at.key, &record{id: cur.at.id}}, true

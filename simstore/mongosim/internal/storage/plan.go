@@ -1,6 +1,8 @@
 package storage
 
 import (
+	"strings"
+
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/annals-es/annals/simstore/mongosim/internal/mql/value"
@@ -11,11 +13,15 @@ type Plan struct {
 	// KeysExamined, DocsExamined and Returned count while a cursor runs.
 	KeysExamined, DocsExamined, Returned int64
 
-	ns     Namespace
-	query  Query
-	use    access
-	idhack bool
-	eof    bool
+	ns    Namespace
+	query Query
+	use   access
+	// branches are the accesses of the alternatives of a disjunction, read one after the other, instead of
+	// use; subplan says that the filter is nothing but the disjunction.
+	branches []branch
+	subplan  bool
+	idhack   bool
+	eof      bool
 }
 
 // EOFPlan is the plan for a collection that does not exist.
@@ -26,11 +32,22 @@ func (p *Plan) blocking() bool { return p.query.sorts() && !p.use.sorted && !p.e
 
 // IndexName is the index used; empty for a collection scan.
 func (p *Plan) IndexName() string {
-	if p.use.ix == nil {
+	if ix := p.access(0).ix; ix == nil {
 		return ""
 	}
-	return p.use.spec.name
+	return p.access(0).spec.name
 }
+
+// access is one of the steps by which the plan gets at documents.
+func (p *Plan) access(i int) *access {
+	if p.branches == nil {
+		return &p.use
+	}
+	return &p.branches[i].access
+}
+
+// steps is how many accesses follow one another.
+func (p *Plan) steps() int { return max(1, len(p.branches)) }
 
 // Summary is such as "IXSCAN { a: 1 }", "COLLSCAN", "IDHACK" or "EOF".
 func (p *Plan) Summary() string {
@@ -39,6 +56,12 @@ func (p *Plan) Summary() string {
 		return "EOF"
 	case p.idhack:
 		return "IDHACK"
+	case p.branches != nil:
+		parts := make([]string, len(p.branches))
+		for i := range p.branches {
+			parts[i] = "IXSCAN " + shellText(p.branches[i].spec.pattern)
+		}
+		return strings.Join(parts, ", ")
 	case p.use.ix == nil:
 		return "COLLSCAN"
 	default:
@@ -52,6 +75,14 @@ func (p *Plan) Winning() bson.D { return p.tree(false) }
 // Execution is the same with counters, as in executionStages.
 func (p *Plan) Execution() bson.D { return p.tree(true) }
 
+// count is a number in the narrower type that it fits, as the server shows it.
+func count(n int64) any {
+	if n == int64(int32(n)) {
+		return int32(n)
+	}
+	return n
+}
+
 // A stage is a node of explain's tree while it is being built.
 func stage(name string, rest ...bson.E) bson.D {
 	return append(bson.D{{Key: "stage", Value: name}}, rest...)
@@ -62,7 +93,7 @@ func (p *Plan) tree(counters bool) bson.D {
 	q := p.query
 	wrap := func(outer bson.D) {
 		if counters {
-			outer = append(outer, bson.E{Key: "nReturned", Value: p.Returned})
+			outer = append(outer, bson.E{Key: "nReturned", Value: count(p.Returned)})
 		}
 		d = append(outer, bson.E{Key: "inputStage", Value: d})
 	}
@@ -70,17 +101,20 @@ func (p *Plan) tree(counters bool) bson.D {
 		return d
 	}
 	if p.blocking() {
-		s := stage("SORT", bson.E{Key: "sortPattern", Value: q.SortSpec}, bson.E{Key: "memLimit", Value: int64(sortMemory)})
+		s := stage("SORT", bson.E{Key: "sortPattern", Value: q.SortSpec}, bson.E{Key: "memLimit", Value: count(sortMemory)})
 		if q.Limit > 0 {
-			s = append(s, bson.E{Key: "limitAmount", Value: q.Limit + q.Skip})
+			s = append(s, bson.E{Key: "limitAmount", Value: count(q.Limit + q.Skip)})
 		}
 		wrap(append(s, bson.E{Key: "type", Value: "simple"}))
 	}
 	if q.Skip > 0 {
-		wrap(stage("SKIP", bson.E{Key: "skipAmount", Value: q.Skip}))
+		wrap(stage("SKIP", bson.E{Key: "skipAmount", Value: count(q.Skip)}))
 	}
 	if q.Limit > 0 && (!p.blocking() || q.Skip > 0) {
-		wrap(stage("LIMIT", bson.E{Key: "limitAmount", Value: q.Limit}))
+		wrap(stage("LIMIT", bson.E{Key: "limitAmount", Value: count(q.Limit)}))
+	}
+	if p.subplan {
+		wrap(stage("SUBPLAN"))
 	}
 	return d
 }
@@ -97,12 +131,12 @@ func (p *Plan) source(counters bool) bson.D {
 		if !counters {
 			return d
 		}
-		d = append(d, bson.E{Key: "nReturned", Value: p.Returned})
+		d = append(d, bson.E{Key: "nReturned", Value: count(p.Returned)})
 		if keys {
-			d = append(d, bson.E{Key: "keysExamined", Value: p.KeysExamined})
+			d = append(d, bson.E{Key: "keysExamined", Value: count(p.KeysExamined)})
 		}
 		if docs {
-			d = append(d, bson.E{Key: "docsExamined", Value: p.DocsExamined})
+			d = append(d, bson.E{Key: "docsExamined", Value: count(p.DocsExamined)})
 		}
 		return d
 	}
@@ -111,10 +145,17 @@ func (p *Plan) source(counters bool) bson.D {
 		return examined(stage("EOF"), false, false)
 	case p.idhack:
 		return examined(stage("IDHACK"), true, true)
-	case p.use.ix == nil:
+	case p.use.ix == nil && p.branches == nil:
 		return examined(append(filter(stage("COLLSCAN")), bson.E{Key: "direction", Value: direction(p.use.backward)}), false, true)
 	}
-	scan := examined(p.scan(), true, false)
+	if p.branches != nil {
+		d := stage("FETCH")
+		if !p.subplan {
+			d = filter(d)
+		}
+		return append(examined(d, false, true), bson.E{Key: "inputStage", Value: p.union()})
+	}
+	scan := examined(p.use.scan(), true, false)
 	d := stage("FETCH")
 	if p.use.bounded == 0 || !p.covers() {
 		d = filter(d)
@@ -128,21 +169,29 @@ func (p *Plan) covers() bool {
 	if p.query.Filter == nil || leaves(p.query.FilterSpec) != len(p.query.Filter.Conjuncts()) {
 		return false
 	}
-	for _, c := range p.query.Filter.Conjuncts() {
-		found := false
-		for i, f := range p.use.spec.fields {
-			found = found || f.path == c.Path && !p.use.fields[i].unbounded() && c.Op != "$regex" && p.use.multi&(1<<i) == 0 && present(c)
+	return p.use.decides(p.query.Filter.Conjuncts())
+}
+
+// union is the stage that reads the branches of a disjunction; a single one is read as it is.
+func (p *Plan) union() bson.D {
+	scans := bson.A{}
+	for i := range p.branches {
+		b := &p.branches[i]
+		scan := b.scan()
+		if b.fetch {
+			scan = append(stage("FETCH"), bson.E{Key: "inputStage", Value: scan})
 		}
-		if !found {
-			return false
-		}
+		scans = append(scans, scan)
 	}
-	return true
+	if len(scans) == 1 {
+		return scans[0].(bson.D)
+	}
+	return stage("OR", bson.E{Key: "inputStages", Value: scans})
 }
 
 // scan describes the index scan.
-func (p *Plan) scan() bson.D {
-	s, u := p.use.spec, p.use
+func (u *access) scan() bson.D {
+	s := u.spec
 	bounds, multi := bson.D{}, bson.D{}
 	for i, f := range s.fields {
 		var shown bson.A

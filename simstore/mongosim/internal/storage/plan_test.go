@@ -75,6 +75,12 @@ func TestPlans(t *testing.T) {
 		{`{"_id":{"$gt":5,"$lt":3}}`, ``, "_id_ forward []"},
 		{`{"_id":{"$in":[]}}`, ``, "_id_ forward []"},
 		{`{}`, `{"$natural":-1}`, "COLLSCAN backward"},
+		{`{"$or":[{"h":"x"},{"_id":3}]}`, ``, `_id_ forward [[3, 3]] | hashed forward [["x", "x"]]`},
+		{`{"$or":[{"_id":5},{"_id":3},{"_id":{"$gt":7}}]}`, ``, "_id_ forward [[3, 3] [5, 5] (7, inf.0]]"},
+		{`{"$or":[{"tags":7},{"_id":3,"x":1}]}`, `{"_id":1}`, "_id_ forward [[3, 3]] | tags forward [[7, 7]] +"},
+		{`{"x":1,"$or":[{"tags":7},{"_id":3}]}`, ``, "_id_ forward [[3, 3]] | tags forward [[7, 7]]"},
+		{`{"$or":[{"tags":7},{"x":3}]}`, ``, "COLLSCAN forward"},
+		{`{"_id":1,"$or":[{"tags":7},{"_id":3}]}`, ``, "_id_ forward [[1, 1]]"},
 	} {
 		q := query(t, tc.filter)
 		if tc.sort != "" {
@@ -93,22 +99,83 @@ func planText(p *Plan) string {
 	case p.idhack:
 		return "IDHACK"
 	}
-	s := "COLLSCAN " + direction(p.use.backward)
-	if p.use.ix != nil {
-		s = p.IndexName() + " " + direction(p.use.backward)
-		bounds := lookup(p.scan(), "indexBounds").(bson.D)
-		for _, f := range bounds {
-			var parts []string
-			for _, b := range f.Value.(bson.A) {
-				parts = append(parts, b.(string))
-			}
-			s += " [" + strings.Join(parts, " ") + "]"
-		}
+	var steps []string
+	for i := range p.steps() {
+		steps = append(steps, accessText(p.access(i)))
 	}
+	s := strings.Join(steps, " | ")
 	if p.blocking() {
 		s += " +"
 	}
 	return s
+}
+
+func accessText(u *access) string {
+	if u.ix == nil {
+		return "COLLSCAN " + direction(u.backward)
+	}
+	s := u.spec.name + " " + direction(u.backward)
+	for _, f := range lookup(u.scan(), "indexBounds").(bson.D) {
+		var parts []string
+		for _, b := range f.Value.(bson.A) {
+			parts = append(parts, b.(string))
+		}
+		s += " [" + strings.Join(parts, " ") + "]"
+	}
+	return s
+}
+
+// TestAlternatives makes sure that a document which several alternatives find is given once, in the order of
+// the alternatives, also when the cursor starts anew in the midst of them, and while documents move.
+func TestAlternatives(t *testing.T) {
+	t.Parallel()
+	e := open(t)
+	c := collection(t, e)
+	index1(t, c, `{"key":{"a":1},"name":"a"}`)
+	index1(t, c, `{"key":{"b":-1},"name":"b"}`)
+	for i := range 40 {
+		_, err := c.Insert(t.Context(), Write{}, raw(t, fmt.Sprintf(`{"_id":%d,"a":%d,"b":[%d,%d]}`, i, i%4, i%5, i%3)))
+		require.NoError(t, err)
+	}
+	q := query(t, `{"$or":[{"b":{"$gte":1}},{"a":{"$in":[1,2]}}]}`)
+	var want []string
+	seen := map[string]bool{}
+	for _, filter := range []string{`{"b":{"$gte":1}}`, `{"a":{"$in":[1,2]}}`} {
+		for _, id := range find(t, c, View{}, query(t, filter)) {
+			if !seen[id] {
+				seen[id] = true
+				want = append(want, id)
+			}
+		}
+	}
+	require.Equal(t, want, find(t, c, View{}, q))
+	for _, refreshEvery := range []int{1, 3, 7} {
+		q.Expect = 2
+		cur, err := c.Find(t.Context(), View{}, q)
+		require.NoError(t, err)
+		var got []string
+		for {
+			doc, ok, err := cur.Next(t.Context())
+			require.NoError(t, err)
+			if !ok {
+				break
+			}
+			if got = append(got, value.Field(doc, "_id").String()); len(got)%refreshEvery == 0 {
+				require.NoError(t, cur.Refresh())
+			}
+		}
+		require.Len(t, got, len(want))
+		unique := slices.Clone(got)
+		slices.Sort(unique)
+		require.Len(t, slices.Compact(unique), len(want))
+	}
+	require.EqualValues(t, "IXSCAN { b: -1 }, IXSCAN { a: 1 }", mustPlan(t, c, q).Summary())
+}
+
+func mustPlan(t *testing.T, c *Collection, q Query) *Plan {
+	p, err := c.Plan(View{}, q)
+	require.NoError(t, err)
+	return p
 }
 
 func lookup(d bson.D, key string) any {

@@ -79,6 +79,15 @@ func (c *Collection) plan(q Query) (*Plan, error) {
 		return p, nil
 	}
 	p.use = c.choose(q, conds, want, sortable)
+	if p.use.ix == nil || p.use.bounded == 0 {
+		branches, rooted := c.disjunction(q)
+		if branches != nil {
+			p.branches, p.use = branches, access{}
+		}
+		if p.subplan = rooted; branches != nil {
+			return p, nil
+		}
+	}
 	p.idhack = p.use.ix != nil && p.use.ix == c.indexes[0] && onlyID(q.FilterSpec) && q.Skip == 0 && p.use.fields[0].allPoints()
 	return p, nil
 }

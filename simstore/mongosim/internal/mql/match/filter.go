@@ -177,6 +177,10 @@ func (f *Filter) Conjuncts() []Predicate {
 	if a, ok := f.root.(*and); ok {
 		top = a.nodes
 	}
+	return conjuncts(top)
+}
+
+func conjuncts(top []node) []Predicate {
 	var out []Predicate
 	for _, n := range top {
 		negated := false
