@@ -153,8 +153,23 @@ const (
 	TypeJSScope    Type = "javascriptWithScope"
 )
 
+func (t Type) valid() bool {
+	switch t {
+	case TypeDouble, TypeString, TypeObject, TypeArray, TypeBinary, TypeObjectID, TypeBool, TypeDate, TypeNull, TypeRegex,
+		TypeInt, TypeLong, TypeDecimal, TypeTimestamp, TypeNumber, TypeMinKey, TypeMaxKey, TypeUndefined, TypeSymbol,
+		TypeDBPointer, TypeJavaScript, TypeJSScope:
+		return true
+	}
+	return false
+}
+
 // TypeOf matches documents whose field is of one of the types.
 func TypeOf(field string, types ...Type) Filter {
+	for _, t := range types {
+		if !t.valid() {
+			return wrong("filter on %q: there is no type %q", field, t)
+		}
+	}
 	switch len(types) {
 	case 0:
 		return wrong("filter on %q: TypeOf needs at least one type", field)

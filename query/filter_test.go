@@ -321,6 +321,17 @@ func TestConditionsApartAndTogether(t *testing.T) {
 	})
 }
 
+func TestValuesThatCannotBe(t *testing.T) {
+	t.Parallel()
+	type serial uint64
+	for _, f := range []query.Filter{
+		query.Eq("a", uint64(1)<<63), query.Eq("a", ^uint(0)), query.Eq("a", serial(1)<<63), query.Eq("a", []uint64{1 << 63}), query.TypeOf("a", "text"),
+	} {
+		require.ErrorIs(t, f.Err(), query.ErrInvalid)
+	}
+	require.NoError(t, query.Eq("a", uint64(1)<<63-1).Err())
+}
+
 func TestRawArrayIsAnArray(t *testing.T) {
 	t.Parallel()
 	_, array, err := bson.MarshalValue(bson.A{1, 2})

@@ -7,6 +7,7 @@ package literal
 import (
 	"fmt"
 	"maps"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -48,7 +49,11 @@ func of(v any, depth int) (any, Class, error) {
 	switch x := v.(type) {
 	case string:
 		return v, Text, nil
-	case nil, bool, int, int8, int16, int32, int64, uint8, uint16, uint32, uint, uint64, float32, float64,
+	case uint64:
+		return v, Scalar, checkUint(x)
+	case uint:
+		return v, Scalar, checkUint(uint64(x))
+	case nil, bool, int, int8, int16, int32, int64, uint8, uint16, uint32, float32, float64,
 		time.Time, bson.ObjectID, bson.DateTime, bson.Decimal128, bson.Timestamp, bson.Null, bson.MinKey, bson.MaxKey:
 		return v, Scalar, nil
 	case []byte:
@@ -71,6 +76,14 @@ func of(v any, depth int) (any, Class, error) {
 		return nil, 0, fmt.Errorf("%s stands where a value belongs", x.NotAValue())
 	}
 	return ofComposite(v, depth)
+}
+
+// checkUint refuses what BSON, whose whole numbers are signed, can't hold.
+func checkUint(n uint64) error {
+	if n > math.MaxInt64 {
+		return fmt.Errorf("the number %d is greater than an int64 can be", n)
+	}
+	return nil
 }
 
 func ofComposite(v any, depth int) (any, Class, error) {
@@ -136,9 +149,11 @@ func ofSlice(s []any, depth int) (any, Class, error) {
 
 func ofReflected(rv reflect.Value, depth int) (any, Class, error) {
 	switch rv.Kind() {
+	case reflect.Uint, reflect.Uint64:
+		return rv.Interface(), Scalar, checkUint(rv.Uint())
 	case reflect.Bool, reflect.Float32, reflect.Float64,
 		reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
-		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		reflect.Uint8, reflect.Uint16, reflect.Uint32:
 		return rv.Interface(), Scalar, nil
 	case reflect.String:
 		return rv.Interface(), Text, nil
