@@ -245,6 +245,11 @@ func (s *stride) end(ctx context.Context) error {
 		p.narrow = done.step.To
 		return nil
 	case err != nil:
+		// It may have been too much for the time that there is.
+		p.span = max(1, done.events/4)
+		if time.Since(since) > slowStep {
+			p.spanMost = max(1, done.events/2)
+		}
 		return err
 	case time.Since(since) > slowStep:
 		p.span = max(1, done.events/2)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/annals-es/annals/eventstore"
 	"github.com/annals-es/annals/projection"
+	"github.com/annals-es/annals/simstore"
 )
 
 // A partition that is far behind makes long steps. What fails in the midst of one is
@@ -130,4 +131,39 @@ func TestStopInALongStep(t *testing.T) {
 		s.reach("tallies", 0)
 		require.Equal(t, folded(10, 300), s.docs("tallies_v1"))
 	})
+}
+
+// A slowBackend takes no more than a number of changes in the time that a step has.
+type slowBackend struct {
+	projection.Backend
+	most    int
+	refused int
+}
+
+func (b *slowBackend) Commit(ctx context.Context, c projection.Commit) (projection.Checkpoint, error) {
+	if len(c.Changes) > b.most {
+		b.refused++
+		return projection.Checkpoint{}, fmt.Errorf("given up after a while: %w", eventstore.ErrUnavailable)
+	}
+	return b.Backend.Commit(ctx, c)
+}
+
+// Where a long step cannot be made in time, shorter ones are tried.
+func TestStepsThatTakeTooLongGetShorter(t *testing.T) {
+	t.Parallel()
+	log := newMadeLog(t, 24_000, 24_000, 10)
+	backend := &slowBackend{Backend: newStore(t, simstore.Config{}), most: 1_500}
+	cfg := projection.WorkerConfig{Partitions: 1, LeaseTTL: 10 * time.Minute, Backoff: projection.Backoff{First: time.Millisecond, Max: time.Millisecond}}
+	fold := projection.Fold[tally]{Name: "sums", Handlers: []projection.FoldHandler[tally]{
+		projection.FoldOn(nil, func(d tally, _ padded, e eventstore.Event) tally { return tally{Sum: d.Sum + int(e.Position)} }),
+	}}
+	w, err := projection.NewWorker(log, paddedRegistry(), backend, cfg, fold)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- w.Run(ctx) }()
+	require.NoError(t, projection.NewControl(log, backend).WaitUntil(ctx, "sums", 0, log.length))
+	cancel()
+	require.NoError(t, <-done)
+	require.Positive(t, backend.refused)
 }
