@@ -6,9 +6,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/event"
 	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/x/bsonx/bsoncore"
 	"go.mongodb.org/mongo-driver/v2/x/mongo/driver"
 
 	"github.com/annals-es/annals/mongostore"
@@ -79,10 +81,30 @@ func (m *Metrics) failed(e *event.CommandFailedEvent) {
 }
 
 func (m *Metrics) ended(f flight, d time.Duration) {
-	m.operations.WithLabelValues(f.op, f.coll).Inc()
+	of := m.seriesOf(f.op, f.coll)
+	of.operations.Inc()
 	if f.op != "get_more" || f.cursor == 0 || !m.streams.is(f.cursor) { // which waits on purpose
-		m.durations.WithLabelValues(f.op, f.coll).Observe(d.Seconds())
+		of.durations().Observe(d.Seconds())
 	}
+}
+
+// A series holds the metrics of an operation on a collection, so that the vectors
+// need not be asked for each command.
+type series struct {
+	operations prometheus.Counter
+	durations  func() prometheus.Observer // made when there is a duration
+}
+
+func (m *Metrics) seriesOf(op, coll string) *series {
+	k := [2]string{op, coll}
+	if s, ok := m.series.Load(k); ok {
+		return s.(*series)
+	}
+	s, _ := m.series.LoadOrStore(k, &series{
+		operations: m.operations.WithLabelValues(op, coll),
+		durations:  sync.OnceValue(func() prometheus.Observer { return m.durations.WithLabelValues(op, coll) }),
+	})
+	return s.(*series)
 }
 
 // changes counts the events in a change stream's reply.
@@ -118,11 +140,36 @@ func length(v bson.RawValue) (n int) {
 // writeFailed reports whether a reply that counts as a success holds a failed
 // write.
 func writeFailed(reply bson.Raw) bool {
-	if _, err := reply.LookupErr("writeErrors"); err == nil {
-		return true
+	failed := false
+	eachField(reply, func(name []byte, _ bsoncore.Value) bool {
+		failed = string(name) == "writeErrors" || string(name) == "writeConcernError"
+		return !failed
+	})
+	return failed
+}
+
+// eachField calls fn for the fields of a document until it returns false. Every
+// command passes here: looking fields up one by one would go through the document for
+// each, and make an error for what is not there.
+func eachField(doc []byte, fn func(name []byte, v bsoncore.Value) bool) {
+	if len(doc) < 5 {
+		return
 	}
-	_, err := reply.LookupErr("writeConcernError")
-	return err == nil
+	for rest := doc[4 : len(doc)-1]; len(rest) > 0; {
+		el, after, ok := bsoncore.ReadElement(rest)
+		if !ok {
+			return
+		}
+		name, err := el.KeyBytesErr()
+		if err != nil {
+			return
+		}
+		v, err := el.ValueErr()
+		if err != nil || !fn(name, v) {
+			return
+		}
+		rest = after
+	}
 }
 
 // writeKind names why a write in a reply failed.

@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,7 +20,9 @@ type Config struct {
 	// zero.
 	MaxCollections int
 	// NativeHistograms adds native histograms to the classic ones, for servers
-	// that scrape them.
+	// that scrape them. The duration of appends has a classic one only: it is
+	// observed for each append and not for each group of them, and would cost
+	// more than all other metrics of an append together.
 	NativeHistograms bool
 }
 
@@ -34,6 +37,7 @@ type Metrics struct {
 	names        *names
 	flying       flying
 	streams      streams
+	series       sync.Map // of [2]string, operation and collection, to *series
 }
 
 // New makes the metrics and registers them. It is an error if some of them are

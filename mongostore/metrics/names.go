@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/x/bsonx/bsoncore"
 )
 
 // names bounds the values of labels.
@@ -94,10 +95,29 @@ func operation(name string, command bson.Raw) string {
 
 // oneOrMany tells a write of one document from one of several.
 func oneOrMany(op string, command bson.Raw, list string) string {
-	if _, err := command.LookupErr(list, "1"); err == nil {
+	several := false
+	eachField(command, func(name []byte, v bsoncore.Value) bool {
+		if string(name) != list {
+			return true
+		}
+		if first, after, ok := bsoncore.ReadElement(arrayOf(v)); ok && len(first) > 0 {
+			several = len(after) > 1 // the array's end
+		}
+		return false
+	})
+	if several {
 		return op + "_many"
 	}
 	return op + "_one"
+}
+
+// arrayOf returns the elements of an array with the byte that ends it, none of
+// another value.
+func arrayOf(v bsoncore.Value) []byte {
+	if v.Type != bsoncore.TypeArray || len(v.Data) < 5 {
+		return nil
+	}
+	return v.Data[4:]
 }
 
 // target returns the name of the collection that a command is about.
