@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"github.com/annals-es/annals/examples/orders/shop"
 	"github.com/annals-es/annals/mongostore/client"
@@ -29,7 +31,7 @@ func operations(r *role, b *backend, s *shop.Shop, registry *prometheus.Registry
 		// readers would see does not matter to it.
 		checks = append(checks, client.LagBelow("sequencer", maxSequencerLag, b.mongodb.store.SequencerLag))
 		for name, lag := range s.Lags() {
-			checks = append(checks, client.LagBelow(name, maxProjectionLag, lag))
+			checks = append(checks, client.LagBelow(name, maxProjectionLag, throughClient(b.mongodb.client, lag)))
 		}
 	}
 	mux := http.NewServeMux()
@@ -38,4 +40,15 @@ func operations(r *role, b *backend, s *shop.Shop, registry *prometheus.Registry
 	mux.Handle("/ready", client.Ready(checks...))
 	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	return mux
+}
+
+// throughClient asks again when credentials have just been replaced.
+func throughClient(c *client.Client, lag func(context.Context) (int64, error)) func(context.Context) (int64, error) {
+	return func(ctx context.Context) (n int64, err error) {
+		err = c.Use(ctx, func(ctx context.Context, _ *mongo.Client) error {
+			n, err = lag(ctx)
+			return err
+		})
+		return n, err
+	}
 }

@@ -112,11 +112,13 @@ func (a *api) waitForToken(r *http.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), maxWait)
 	defer cancel()
-	position, err := a.shop.Events.Await(ctx, eventstore.Token(token))
-	if err != nil {
-		return err
-	}
-	return a.shop.WaitUntil(ctx, position)
+	return a.client.Use(ctx, func(ctx context.Context, _ *mongo.Client) error {
+		position, err := a.shop.Events.Await(ctx, eventstore.Token(token))
+		if err != nil {
+			return err
+		}
+		return a.shop.WaitUntil(ctx, position)
+	})
 }
 
 // ask has a question asked while the client has room for it, and once more when

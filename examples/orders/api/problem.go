@@ -8,6 +8,7 @@ import (
 
 	"github.com/annals-es/annals/eventstore"
 	"github.com/annals-es/annals/examples/orders/order"
+	"github.com/annals-es/annals/mongostore"
 	"github.com/annals-es/annals/mongostore/client"
 	"github.com/annals-es/annals/projection"
 	"github.com/annals-es/annals/query"
@@ -82,7 +83,7 @@ func (a *api) explain(err error) problem {
 		return problem{Status: http.StatusServiceUnavailable, Detail: "what you ask for is being prepared; try again"}
 	case errors.Is(err, client.ErrPoolExhausted):
 		return problem{Status: http.StatusServiceUnavailable, Detail: "too much is being asked at the same time; try again"}
-	case errors.Is(err, eventstore.ErrUnavailable), errors.Is(err, eventstore.ErrOutcomeUnknown):
+	case errors.Is(err, eventstore.ErrUnavailable), errors.Is(err, eventstore.ErrOutcomeUnknown), errors.Is(err, mongostore.ErrConnection):
 		return problem{Status: http.StatusServiceUnavailable, Detail: "the store cannot be reached; try again with the same " + IdempotencyHeader}
 	}
 	return problem{Status: http.StatusInternalServerError, Detail: "something went wrong here"}
