@@ -114,7 +114,7 @@ func appendCount(out *reply, key string, n int64) {
 	out.int64(key, n)
 }
 
-var distinctFields = []string{"key", "query", "collation", "hint"}
+var distinctFields = []string{"key", "query", "collation"}
 
 func distinct(ctx context.Context, r *request, out *reply) error {
 	ns, err := r.collection()

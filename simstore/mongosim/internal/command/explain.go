@@ -90,6 +90,18 @@ type explained struct {
 	filter     bson.Raw
 	projection bson.Raw
 	top        string
+	optimized  bool // a pipeline of which nothing remains
+}
+
+// fast tells whether the command is executed without a parsed query: a count of everything, a write to one _id.
+func (x explained) fast() bool {
+	switch x.top {
+	case "COUNT":
+		return value.IsEmpty(x.filter)
+	case "UPDATE", "DELETE":
+		return storage.OnlyID(parsedQuery(x.filter))
+	}
+	return false
 }
 
 func (r *request) explainFilter(ctx context.Context, name, top, verbosity string, out *reply) error {
@@ -192,7 +204,12 @@ func appendQueryPlanner(out *reply, x explained, plan *storage.Plan) error {
 	out.int32("plannerVersion", 1)
 	out.string("namespace", x.ns.String())
 	out.bool("indexFilterSet", false)
-	out.document("parsedQuery", parsedQuery(x.filter))
+	if !x.fast() {
+		out.document("parsedQuery", parsedQuery(x.filter))
+	}
+	if x.optimized {
+		out.bool("optimizedPipeline", true)
+	}
 	stage, err := x.wrap(plan.Winning())
 	if err != nil {
 		return err
@@ -223,6 +240,9 @@ func appendExecution(out *reply, x explained, plan *storage.Plan) error {
 func (x explained) wrap(plan bson.D) (bson.Raw, error) {
 	if len(plan) > 0 && plan[0].Value == "EOF" {
 		return bson.Marshal(plan)
+	}
+	if x.top == "COUNT" && x.fast() {
+		return bson.Marshal(bson.D{{Key: "stage", Value: "RECORD_STORE_FAST_COUNT"}})
 	}
 	if x.top != "" {
 		plan = bson.D{{Key: "stage", Value: x.top}, {Key: "inputStage", Value: plan}}
@@ -319,7 +339,7 @@ func (r *request) explainAggregate(ctx context.Context, op *aggregateOp, verbosi
 			x.filter, _ = value.Field(op.stages[0], "$match").DocumentOK()
 		}
 	}
-	if len(rest) == 0 {
+	if x.optimized = len(rest) == 0; x.optimized {
 		return r.explainQuery(ctx, x, verbosity, out)
 	}
 	plan, err := r.plan(ctx, x, verbosity != "queryPlanner")

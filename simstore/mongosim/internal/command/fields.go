@@ -124,5 +124,8 @@ func refuseCollation(v bson.RawValue) error {
 	if locale, ok := value.Field(doc, "locale").StringValueOK(); ok && locale == "simple" {
 		return nil
 	}
+	if value.IsMissing(value.Field(doc, "locale")) {
+		return mongoerr.New(mongoerr.NoSuchKey, "Missing expected field \"locale\"")
+	}
 	return mongoerr.New(mongoerr.BadValue, "mongosim supports the simple collation only, not %s", text(doc))
 }

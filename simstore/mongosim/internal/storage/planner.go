@@ -58,6 +58,9 @@ func (c *Collection) plan(q Query) (*Plan, error) {
 		}
 		p.query.SortSpec = nil
 	}
+	if natural != 0 && (q.Min != nil || q.Max != nil) {
+		return nil, mongoerr.New(mongoerr.NoQueryExecutionPlans, "error processing query: ns=%s planner returned error :: caused by :: No indexed plans available, and running with 'notablescan'", c.id.Namespace)
+	}
 	if natural != 0 {
 		p.use = access{backward: natural < 0, sorted: !p.query.sorts()}
 		return p, nil
@@ -88,12 +91,12 @@ func (c *Collection) plan(q Query) (*Plan, error) {
 			return p, nil
 		}
 	}
-	p.idhack = p.use.ix != nil && p.use.ix == c.indexes[0] && onlyID(q.FilterSpec) && q.Skip == 0 && p.use.fields[0].allPoints()
+	p.idhack = p.use.ix != nil && p.use.ix == c.indexes[0] && OnlyID(q.FilterSpec) && q.Skip == 0 && p.use.fields[0].allPoints()
 	return p, nil
 }
 
-// onlyID tells whether a filter is nothing but {_id: value}.
-func onlyID(spec bson.Raw) bool {
+// OnlyID tells whether a filter is nothing but {_id: value}.
+func OnlyID(spec bson.Raw) bool {
 	n := 0
 	for name, v := range value.Fields(spec) {
 		if n++; name != "_id" || n > 1 {
@@ -237,6 +240,9 @@ func (a *access) between(low, high bson.Raw) error {
 		} else {
 			r.hi = string(key)
 		}
+	}
+	if r.hi != "" && r.lo >= r.hi {
+		return mongoerr.New(51175, "planner returned error :: caused by :: max() must be greater than min()")
 	}
 	a.ranges = []keyRange{r}
 	return nil

@@ -54,10 +54,15 @@ func checkFrom(p *parser, name string, arg bson.RawValue) error {
 	if from.Type != bson.TypeString {
 		return fail(mongoerr.FailedToParse, "'from' option to %s must be a string, but was type %s", name, value.TypeName(from.Type))
 	}
-	if !validCollection(value.AsString(from)) {
+	if !readableCollection(value.AsString(from)) {
 		return fail(mongoerr.InvalidNamespace, "invalid %s namespace: %s.%s", name, p.ns.DB, value.AsString(from))
 	}
 	return nil
+}
+
+// readableCollection tells whether a stage may read a collection of that name, if only to find that there is none.
+func readableCollection(name string) bool {
+	return name != "" && name[0] != '.' && !strings.ContainsRune(name, 0)
 }
 
 func validCollection(name string) bool {

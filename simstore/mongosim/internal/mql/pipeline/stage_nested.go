@@ -221,7 +221,11 @@ func parseCollStats(p *parser, arg bson.RawValue) ([]stage, error) {
 		switch k {
 		case "latencyStats", "storageStats", "count", "queryExecStats":
 			if v.Type != bson.TypeEmbeddedDocument {
-				return nil, fail(40167, "%s argument must be an object, but got %s of type %s", k, expr.Show(v), value.TypeName(v.Type))
+				code := mongoerr.Code(40167)
+				if k == "storageStats" {
+					code = 40279
+				}
+				return nil, fail(code, "%s argument must be an object, but got %s of type %s", k, expr.Show(v), value.TypeName(v.Type))
 			}
 		default:
 			return nil, fail(40168, "unrecognized option to $collStats: %s", k)
