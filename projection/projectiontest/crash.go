@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/annals-es/annals/eventstore"
 	"github.com/annals-es/annals/projection"
@@ -403,13 +404,19 @@ func (r *crash) meddle(ctx context.Context) {
 // settle lifts the curse and waits until everything is applied.
 func (r *crash) settle() {
 	r.lifted.Store(true)
-	ctx, cancel := context.WithTimeout(r.t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(r.t.Context(), 5*time.Minute+r.cfg.Duration)
 	defer cancel()
 	control := projection.NewControl(r.b.Store, r.b.Backend)
+	// There are many after a long run, and a store may have to look for each.
+	var awaiting errgroup.Group
+	awaiting.SetLimit(16)
 	for _, token := range r.written {
-		_, err := r.b.Store.Await(ctx, token)
-		require.NoError(r.t, err, "what was appended did not come into the log")
+		awaiting.Go(func() error {
+			_, err := r.b.Store.Await(ctx, token)
+			return err
+		})
 	}
+	require.NoError(r.t, awaiting.Wait(), "what was appended did not come into the log")
 	head, err := r.b.Store.Head(ctx)
 	require.NoError(r.t, err)
 	for _, name := range r.names() {
