@@ -348,16 +348,14 @@ func TestLargeMessages(t *testing.T) {
 
 func TestClientsThatHangUpAreNoticed(t *testing.T) {
 	t.Parallel()
-	s, coll := setup(t)
-	cs, err := coll.Watch(t.Context(), mongo.Pipeline{})
-	require.NoError(t, err)
-	defer cs.Close(context.Background())
-	before := s.Connections()
-	raw := dialRaw(t, s)
+	s := mongosim.Start(t) // without a driver, which opens connections when it likes
+	raw, other := dialRaw(t, s), dialRaw(t, s)
+	require.True(t, succeeded(other.run(bson.D{{Key: "create", Value: "things"}, {Key: "$db", Value: "test"}})))
 	watch := raw.run(bson.D{{Key: "aggregate", Value: "things"}, {Key: "pipeline", Value: bson.A{bson.D{{Key: "$changeStream", Value: bson.D{}}}}}, {Key: "cursor", Value: bson.D{}}, {Key: "$db", Value: "test"}})
 	require.NoError(t, raw.send(bson.D{{Key: "getMore", Value: watch.Lookup("cursor", "id").Int64()}, {Key: "collection", Value: "things"}, {Key: "maxTimeMS", Value: int64(600_000)}, {Key: "$db", Value: "test"}}))
 	require.NoError(t, raw.nc.Close())
-	require.Eventually(t, func() bool { return s.Connections() <= before }, 20*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return s.Connections() == 1 }, 20*time.Second, time.Millisecond)
+	require.True(t, succeeded(other.run(bson.D{{Key: "ping", Value: 1}, {Key: "$db", Value: "test"}})))
 }
 
 func TestUnsupportedThingsAreRefusedClearly(t *testing.T) {

@@ -179,8 +179,11 @@ func (r *request) collectionOption(o *storage.CollectionOptions, f field) error 
 			o.MaxCount = max(n, 0)
 		}
 	case "validator":
-		if v.Type != bson.TypeEmbeddedDocument {
+		if v.Type != bson.TypeEmbeddedDocument && r.cmd.name == "collMod" {
 			return notAnObject(f.key)
+		}
+		if v.Type != bson.TypeEmbeddedDocument {
+			return wrong("object")
 		}
 		if _, err := match.ParseWith(v.Document(), r.env(), match.FeatureExpr|match.FeatureJSONSchema); err != nil {
 			return err

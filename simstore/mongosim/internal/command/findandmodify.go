@@ -85,6 +85,9 @@ func (r *request) parseFindAndModify() (*findAndModifyOp, error) {
 		}
 		return v.Document(), nil
 	}
+	if !value.IsMissing(r.field("let")) && !r.e.version.atLeast(5, 0) {
+		return nil, unknownPlain(r, "let")
+	}
 	var err error
 	for _, f := range []struct {
 		dst  *bson.Raw

@@ -14,6 +14,9 @@ func createIndexes(ctx context.Context, r *request, out *reply) error {
 	if err != nil {
 		return err
 	}
+	if v := r.field("indexes"); !value.IsMissing(v) && v.Type != bson.TypeArray {
+		return mongoerr.New(mongoerr.TypeMismatch, "The field 'indexes' must be an array, but got %s", value.TypeName(v.Type))
+	}
 	specs, present, err := r.documents("indexes")
 	if err != nil {
 		return err
@@ -131,7 +134,8 @@ func dropIndexes(ctx context.Context, r *request, out *reply) error {
 	}
 	r.noteWrite(r.e.store.LastOp())
 	out.int32("nIndexesWas", int32(n))
-	if s, ok := which.StringValueOK(); ok && s == "*" {
+	all := value.String("*")
+	if value.Equal(which, all) || which.Type == bson.TypeArray && value.Len(which) == 1 && value.Equal(value.Index(which, 0), all) {
 		out.string("msg", "non-_id indexes dropped for collection")
 	}
 	return nil
