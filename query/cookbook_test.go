@@ -98,6 +98,15 @@ func cookbookFilters(_ context.Context, _ *query.Collection[Order], filter func(
 		total := query.FieldOf(func(o *Order) *int64 { return &o.Total })
 		filter(query.And(status.Eq("paid"), total.Gte(100)))
 	}
+	// task: A document from outside, compared as the data it is
+	{
+		var body map[string]any // {"$gt": ""}, say
+		filter(query.Eq("customer.name", body["name"]))
+	}
+	// task: What the package doesn't know yet (never from outside)
+	{
+		filter(query.Unchecked(bson.D{{Key: "total", Value: bson.D{{Key: "$gte", Value: 100}}}}))
+	}
 }
 
 func cookbookFinds(ctx context.Context, orders *query.Collection[Order], check func(any, error)) {
@@ -160,6 +169,10 @@ func cookbookFinds(ctx context.Context, orders *query.Collection[Order], check f
 		plan, err := orders.Find(query.Eq("status", "paid")).Explain(ctx)
 		check(plan.UsesIndex(), err) // also plan.Indexes, DocsExamined, MemorySort, …
 	}
+	// task: With an index of your choice
+	{
+		check(orders.Find(query.Gte("_id", "o010")).Hint("_id_").All(ctx))
+	}
 }
 
 func cookbookPages(ctx context.Context, orders *query.Collection[Order], check func(any, error)) {
@@ -214,6 +227,12 @@ func cookbookPages(ctx context.Context, orders *query.Collection[Order], check f
 			{Name: "total", Field: "total", Ranges: []any{0, 100, 200}},
 		}}))
 	}
+	// task: Change the key of the cursors; let cursors expire
+	{
+		next := bytes.Repeat([]byte{2}, query.MinKeyLength) // random bytes, from your secrets
+		cursors, err := query.NewCursors(query.CursorsConfig{Key: next, PreviousKeys: [][]byte{key}, Lifetime: 24 * time.Hour})
+		check(cursors, err)
+	}
 }
 
 func cookbookPipelines(ctx context.Context, orders *query.Collection[Order], check func(any, error)) {
@@ -259,6 +278,34 @@ func cookbookPipelines(ctx context.Context, orders *query.Collection[Order], che
 	{
 		p := query.Pipe().Stage(bson.D{{Key: "$limit", Value: 3}})
 		check(query.Aggregate[bson.D](orders, p).AllowDiskUse().MaxTime(time.Minute).All(ctx))
+	}
+	// task: Several results of one reading
+	{
+		p := query.Pipe().Facet(
+			query.Branch{Name: "by_region", Pipeline: query.Pipe().SortByCount(expr.Field("region"))},
+			query.Branch{Name: "by_total", Pipeline: query.Pipe().Bucket(query.BucketOf{
+				By: expr.Field("total"), Boundaries: []any{0, 100, 200}, Default: "more",
+			})},
+		)
+		check(query.Aggregate[bson.D](orders, p).First(ctx))
+	}
+	// task: Join by a pipeline with variables
+	{
+		p := query.Pipe().Lookup(query.LookupOf{
+			From: "regions", As: "where",
+			Let:      []expr.NamedExpr{expr.As("region", expr.Field("region"))},
+			Pipeline: query.Match(query.Expr(expr.Eq(expr.Field("_id"), expr.Var("region")))).Project(query.Include("name")),
+		})
+		check(query.Aggregate[bson.D](orders, p).All(ctx))
+	}
+	// task: Follow references; add another collection
+	{
+		depth := 3
+		p := query.Pipe().GraphLookup(query.GraphLookupOf{
+			From: "regions", StartWith: expr.Field("region"), ConnectFromField: "parent", ConnectToField: "_id", As: "above", MaxDepth: &depth,
+		})
+		check(query.Aggregate[bson.D](orders, p).All(ctx))
+		check(query.Aggregate[bson.D](orders, query.Pipe().UnionWith("old_orders", query.Pipe())).All(ctx))
 	}
 }
 
@@ -317,6 +364,11 @@ func cookbookWrites(ctx context.Context, orders *query.Collection[Order], check 
 		check(orders.DeleteOne(ctx, query.Eq("_id", "n1")))
 		check(orders.DeleteMany(ctx, query.Everything()))
 	}
+	// task: A document without a struct
+	{
+		d, err := query.Doc().Field("status", "open").Nested("customer", query.Doc().Field("name", "Ada")).Array("tags", "a", "b").Build()
+		check(d, err)
+	}
 }
 
 func cookbookRepositories(ctx context.Context, orders *query.Collection[Order], check func(any, error)) {
@@ -362,6 +414,13 @@ func cookbookRepositories(ctx context.Context, orders *query.Collection[Order], 
 		a, err := repo.Find().First(ctx)
 		check(a, err)
 		check(nil, repo.Delete(ctx, a.ID))
+	}
+	// task: Only if nobody has changed it since; delete for good, marked or not
+	{
+		a := account{Name: "Bob"}
+		check(nil, repo.Save(ctx, &a))
+		check(repo.PatchVersion(ctx, a.ID, a.Version, query.Set("name", "Bo")))
+		check(nil, repo.Purge(ctx, a.ID))
 	}
 }
 
