@@ -42,7 +42,10 @@ func (s *Store) SequencerLag(ctx context.Context) (int64, error) {
 func (s *Store) tailKnown(ctx context.Context) error {
 	for {
 		_, known, changed, err := s.tail.state()
-		if known || err != nil {
+		if known {
+			return nil // whatever keeps the log from going on
+		}
+		if err != nil {
 			return err
 		}
 		select {
