@@ -110,5 +110,5 @@ func requireCode(t testing.TB, code mongoerr.Code, err error) {
 // eventually waits for a condition without sleeping a fixed time.
 func eventually(t testing.TB, cond func() bool) {
 	t.Helper()
-	require.Eventually(t, cond, 10*time.Second, time.Millisecond)
+	require.Eventually(t, cond, time.Minute, time.Millisecond)
 }
