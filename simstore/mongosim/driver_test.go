@@ -390,7 +390,7 @@ func TestPlainWriteWaitsForATransaction(t *testing.T) {
 
 func TestTransactionLifetimeLimit(t *testing.T) {
 	t.Parallel()
-	_, coll := setup(t, func(c *mongosim.Config) { c.TransactionLifetimeLimit = 20 * time.Millisecond })
+	_, coll := setup(t, func(c *mongosim.Config) { c.TransactionLifetimeLimit = 500 * time.Millisecond })
 	ctx := t.Context()
 	sess, err := coll.Database().Client().StartSession()
 	require.NoError(t, err)
