@@ -9,6 +9,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"github.com/annals-es/annals/mongostore/internal/handover"
+	"github.com/annals-es/annals/mongostore/internal/refusal"
 )
 
 // A binding is what of a store belongs to one client of the driver. A store may
@@ -86,7 +87,8 @@ func (s *Store) reauthenticated(ctx context.Context, err error) bool {
 	if !isRefused(err) || s.cfg.Reauthenticate(ctx) != nil {
 		return false
 	}
-	free(ctx, s.current.Load().client, err)
+	// Where it fails, the server's time limit does it.
+	_ = refusal.Free(context.WithoutCancel(ctx), s.current.Load().client, err)
 	return true
 }
 

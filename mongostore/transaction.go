@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
@@ -14,6 +13,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/x/mongo/driver"
 
 	"github.com/annals-es/annals/eventstore"
+	"github.com/annals-es/annals/mongostore/internal/refusal"
 )
 
 // abortTimeout bounds the abort of a transaction, which does not depend on the
@@ -80,7 +80,7 @@ func transact(ctx context.Context, sess *mongo.Session, again func(error) bool, 
 			}
 			if !hasLabel(err, driver.TransientTransactionError) {
 				if isRefused(err) {
-					err = &strandedError{err: err, session: sess.ID()}
+					err = &refusal.Stranded{Err: err, Session: sess.ID()}
 				}
 				return commitFailed(ctx, err)
 			}
@@ -91,7 +91,7 @@ func transact(ctx context.Context, sess *mongo.Session, again func(error) bool, 
 			return nil
 		}
 		if isRefused(err) {
-			return &strandedError{err: err, session: sess.ID()}
+			return &refusal.Stranded{Err: err, Session: sess.ID()}
 		}
 		if !hasLabel(err, driver.TransientTransactionError) {
 			return err
@@ -119,29 +119,6 @@ func outlasting(ctx context.Context) (context.Context, context.CancelFunc) {
 		context.AfterFunc(longer, func() { t.Stop() })
 	})
 	return longer, func() { stop(); cancel() }
-}
-
-// A strandedError is that of a transaction whose credentials were refused on the
-// way: this client cannot abort it, and it would keep its locks until the server's
-// limit of a minute. One with new credentials of the same user can.
-type strandedError struct {
-	err     error
-	session bson.Raw
-}
-
-func (e *strandedError) Error() string { return e.err.Error() }
-func (e *strandedError) Unwrap() error { return e.err }
-
-// free has another client end what an error has left behind, if anything.
-func free(ctx context.Context, client *mongo.Client, err error) {
-	e, ok := errors.AsType[*strandedError](err)
-	if !ok {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
-	defer cancel()
-	// Where it fails, the server's limit does it.
-	_ = client.Database("admin").RunCommand(ctx, bson.D{{Key: "killSessions", Value: bson.A{e.session}}}).Err()
 }
 
 func abort(ctx context.Context, sess *mongo.Session) {

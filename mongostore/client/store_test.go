@@ -153,9 +153,7 @@ func TestStoreMovesToNewCredentials(t *testing.T) {
 // asked again. No append fails; a read that was cut off may.
 func TestStoreAfterPasswordsChanged(t *testing.T) {
 	t.Parallel()
-	// A transaction that was cut off cannot be aborted by a client that is
-	// refused; the server's time limit frees its streams.
-	server := mongosim.Start(t, withUsers, func(c *mongosim.Config) { c.TransactionLifetimeLimit = time.Second })
+	server := mongosim.Start(t, withUsers)
 	var changed atomic.Int64
 	password := func() string { return fmt.Sprintf("password %d", changed.Load()) }
 	require.NoError(t, server.SetUsers(mongosim.User{Name: "app", Password: password()}))

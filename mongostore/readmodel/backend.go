@@ -20,6 +20,7 @@ type Backend struct {
 	store *mongostore.Store
 	cfg   Config
 	bindings
+	left stranded
 
 	// observed is the latest operation time of any reply. Reads ask for a state
 	// no older: after an election, what a commit builds on includes what the

@@ -26,6 +26,7 @@ const (
 // failed turns the error of an operation into what its caller, whose context ctx
 // is, is told.
 func (b *Backend) failed(ctx context.Context, op string, err error) error {
+	b.left.note(err)
 	switch {
 	case err == nil:
 		return nil

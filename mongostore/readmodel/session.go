@@ -23,6 +23,7 @@ func (b *Backend) begin(ctx context.Context) (_ context.Context, on *binding, do
 	if inTransaction(ctx) {
 		return bounded, on, cancel, nil
 	}
+	b.left.free(bounded, on)
 	sess, err := b.session(on)
 	if err != nil {
 		cancel()
