@@ -15,7 +15,7 @@ type reply struct{ b []byte }
 func newReply() *reply { return &reply{b: make([]byte, 4, 512)} }
 
 // reset forgets what has been written.
-func (o *reply) reset() { o.b = o.b[:4] }
+func (r *reply) reset() { r.b = r.b[:4] }
 
 // doc completes the document.
 func (r *reply) doc() bson.Raw {

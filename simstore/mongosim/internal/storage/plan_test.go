@@ -169,7 +169,7 @@ func TestAlternatives(t *testing.T) {
 		slices.Sort(unique)
 		require.Len(t, slices.Compact(unique), len(want))
 	}
-	require.EqualValues(t, "IXSCAN { b: -1 }, IXSCAN { a: 1 }", mustPlan(t, c, q).Summary())
+	require.Equal(t, "IXSCAN { b: -1 }, IXSCAN { a: 1 }", mustPlan(t, c, q).Summary())
 }
 
 func mustPlan(t *testing.T, c *Collection, q Query) *Plan {
