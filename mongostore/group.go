@@ -120,7 +120,7 @@ func (g *grouper) flyAlone(ctx context.Context, a *pending) {
 	defer g.landed(inserts, a) // also when a hook panics: the caller may live on
 	ctx, cancel := context.WithTimeout(ctx, g.store.cfg.WriteTimeout)
 	defer cancel()
-	defer context.AfterFunc(g.store.life, cancel)()
+	defer context.AfterFunc(g.store.life, cancel)() //nolint:contextcheck // the store's life ends it as well
 	g.store.flyInserts(ctx, a)
 }
 

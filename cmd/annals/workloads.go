@@ -343,8 +343,10 @@ func (b *bencher) followed(ctx context.Context) ([]result, error) {
 		return nil, err
 	}
 	reading.Go(func() {
-		for range eventstore.Subscribe(run, sequencer, eventstore.LogQuery{After: head}) {
-			continue
+		for _, err := range eventstore.Subscribe(run, sequencer, eventstore.LogQuery{After: head}) {
+			if err != nil {
+				return
+			}
 		}
 	})
 	if err := b.watchRaw(run, &reading, func([16]byte) {}); err != nil {
