@@ -29,9 +29,13 @@ func TestHealth(t *testing.T) {
 	server := mongosim.Start(t)
 	c, err := connect(t, server, client.Config{MaxPool: 7})
 	require.NoError(t, err)
-	h := client.NewHealthHandler(c, client.HealthConfig{Timeout: 200 * time.Millisecond, CacheFor: time.Nanosecond, SlowPing: 50 * time.Millisecond})
+	// One that waits long, one to which everything is slow, and one that gives up
+	// at once: so that a busy machine changes nothing.
+	patient := client.NewHealthHandler(c, client.HealthConfig{Timeout: time.Minute, CacheFor: time.Nanosecond, SlowPing: time.Minute})
+	strict := client.NewHealthHandler(c, client.HealthConfig{Timeout: time.Minute, CacheFor: time.Nanosecond, SlowPing: 50 * time.Millisecond})
+	hasty := client.NewHealthHandler(c, client.HealthConfig{Timeout: 100 * time.Millisecond, CacheFor: time.Nanosecond})
 
-	code, body := get(t, h)
+	code, body := get(t, patient)
 	require.Equal(t, http.StatusOK, code)
 	var health client.Health
 	require.NoError(t, json.Unmarshal([]byte(body), &health))
@@ -44,24 +48,24 @@ func TestHealth(t *testing.T) {
 	require.Contains(t, body, `"in_use":`)
 
 	require.NoError(t, server.FailCommand(mongosim.FailPoint{Commands: []string{"ping"}, Block: 80 * time.Millisecond}))
-	code, body = get(t, h)
+	code, body = get(t, strict)
 	require.Equal(t, http.StatusOK, code)
 	require.Contains(t, body, `"status":"degraded"`)
 	require.Contains(t, body, "answers slowly")
 
-	require.NoError(t, server.FailCommand(mongosim.FailPoint{Commands: []string{"ping"}, Block: time.Second}))
-	code, body = get(t, h)
+	require.NoError(t, server.FailCommand(mongosim.FailPoint{Commands: []string{"ping"}, Block: 30 * time.Second}))
+	code, body = get(t, hasty)
 	require.Equal(t, http.StatusServiceUnavailable, code)
 	require.Contains(t, body, `"status":"unhealthy"`)
 	server.ClearFailPoint()
 
 	require.True(t, server.StepDown(-1))
-	require.Eventually(t, func() bool { code, _ := get(t, h); return code == http.StatusServiceUnavailable }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { code, _ := get(t, hasty); return code == http.StatusServiceUnavailable }, 30*time.Second, time.Millisecond)
 	server.Elect()
-	require.Eventually(t, func() bool { code, _ := get(t, h); return code == http.StatusOK }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { code, _ := get(t, patient); return code == http.StatusOK }, 30*time.Second, time.Millisecond)
 
 	w := httptest.NewRecorder()
-	h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", nil))
+	patient.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", nil))
 	require.Equal(t, http.StatusMethodNotAllowed, w.Code)
 }
 
@@ -71,7 +75,7 @@ func TestHealthIsCached(t *testing.T) {
 	server := mongosim.Start(t)
 	c, err := connect(t, server, client.Config{})
 	require.NoError(t, err)
-	h := client.NewHealthHandler(c, client.HealthConfig{CacheFor: time.Hour})
+	h := client.NewHealthHandler(c, client.HealthConfig{CacheFor: time.Hour, Timeout: time.Minute, SlowPing: time.Minute})
 	require.NoError(t, server.FailCommand(mongosim.FailPoint{Commands: []string{"ping"}, Block: time.Millisecond}))
 	var wg sync.WaitGroup
 	for range 50 {

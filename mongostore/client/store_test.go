@@ -72,7 +72,7 @@ func runWorkload(t *testing.T, s *mongostore.Store, cut bool) *workload {
 				n = res.Streams[0].Last
 				w.written.Add(int64(len(events)))
 				for e, err := range s.ReadStream(ctx, stream, eventstore.StreamQuery{From: n}) {
-					if w.cut && errors.Is(err, eventstore.ErrUnavailable) {
+					if w.cut && isCut(err) {
 						break
 					}
 					if err != nil || e.Version != n {
@@ -89,7 +89,7 @@ func runWorkload(t *testing.T, s *mongostore.Store, cut bool) *workload {
 		for again := true; again; {
 			again = false
 			for e, err := range eventstore.Subscribe(ctx, s, eventstore.LogQuery{After: eventstore.Position(n)}) {
-				if w.cut && errors.Is(err, eventstore.ErrUnavailable) {
+				if w.cut && isCut(err) {
 					again = true
 					break
 				}
@@ -108,6 +108,12 @@ func runWorkload(t *testing.T, s *mongostore.Store, cut bool) *workload {
 		}
 	}()
 	return w
+}
+
+// isCut reports whether a read has failed because its connection was cut, or the
+// password changed again while it was made a second time.
+func isCut(err error) bool {
+	return errors.Is(err, eventstore.ErrUnavailable) || errors.Is(err, mongostore.ErrAuthentication)
 }
 
 // finish stops the load and checks that the log has everything once.

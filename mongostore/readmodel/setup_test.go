@@ -61,7 +61,10 @@ func setup(t testing.TB, change ...func(*Config)) *env {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
-		require.NoError(t, e.client.Database(e.database).Drop(ctx))
+		last, err := mongo.Connect(options.Client().ApplyURI(uri)) // e.client may have gone
+		require.NoError(t, err)
+		require.NoError(t, last.Database(e.database).Drop(ctx))
+		require.NoError(t, last.Disconnect(ctx))
 	})
 	e.open(t, change...)
 	return e
