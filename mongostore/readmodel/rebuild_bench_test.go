@@ -74,7 +74,7 @@ func BenchmarkRebuild(b *testing.B) {
 			head := history(b, e, events, active)
 			takeTurns(b, events,
 				turn{"annals", func(int) error {
-					rebuild(b, e, head, projection.WorkerConfig{}, 1)
+					rebuild(b, e, head, projection.WorkerConfig{}, 1, summaries())
 					return nil
 				}},
 				turn{"raw", func(i int) error {
@@ -84,22 +84,36 @@ func BenchmarkRebuild(b *testing.B) {
 	}
 }
 
-// BenchmarkWorkers builds a projection of 8 partitions with one worker and several:
-// more events in a second as long as there is a core to spare.
+// BenchmarkWorkers has one, two and four workers run a projection of as many
+// partitions: one that folds, which spends the processors, and one with a handler that
+// waits for a millisecond, as for an answer of another service.
 //
-// ANNALS_BENCH_EVENTS sets the length of the history.
+// ANNALS_BENCH_EVENTS sets the length of the history that is folded.
 func BenchmarkWorkers(b *testing.B) {
-	events := benchEvents(b)
-	e := setup(b)
-	head := history(b, e, events, 100)
-	var turns []turn
-	for _, workers := range []int{4, 2, 1} {
-		turns = append(turns, turn{fmt.Sprintf("%dworkers", workers), func(int) error {
-			rebuild(b, e, head, projection.WorkerConfig{Partitions: 8}, workers)
+	waits := projection.Projection{Name: "summaries", Handlers: []projection.Handler{
+		projection.On(func(context.Context, lineAdded, eventstore.Event) error {
+			time.Sleep(time.Millisecond)
 			return nil
-		}})
+		}),
+	}}
+	for _, c := range []struct {
+		name   string
+		events int
+		def    projection.Definition
+	}{{"folding", benchEvents(b), summaries()}, {"waiting", 4_000, waits}} {
+		b.Run(c.name, func(b *testing.B) {
+			e := setup(b)
+			head := history(b, e, c.events, 100)
+			var turns []turn
+			for _, n := range []int{4, 2, 1} {
+				turns = append(turns, turn{fmt.Sprintf("%dworkers", n), func(int) error {
+					rebuild(b, e, head, projection.WorkerConfig{Partitions: n}, n, c.def)
+					return nil
+				}})
+			}
+			takeTurns(b, c.events, turns...)
+		})
 	}
-	takeTurns(b, events, turns...)
 }
 
 // rebuild does by hand what a projection of one partition does.
@@ -195,13 +209,13 @@ func history(b testing.TB, e *env, events, active int) eventstore.Position {
 }
 
 // rebuild has workers build a model up to the head. It is of a backend of its own.
-func rebuild(b testing.TB, e *env, head eventstore.Position, cfg projection.WorkerConfig, workers int) {
+func rebuild(b testing.TB, e *env, head eventstore.Position, cfg projection.WorkerConfig, workers int, def projection.Definition) {
 	b.Helper()
 	backend := e.backend(b, func(c *Config) { c.Prefix = fmt.Sprintf("b%x_", time.Now().UnixNano()) })
 	ctx, cancel := context.WithCancel(context.WithoutCancel(b.Context()))
 	var working errgroup.Group
 	for range workers {
-		w, err := projection.NewWorker(e.store, benchRegistry(), backend, cfg, summaries())
+		w, err := projection.NewWorker(e.store, benchRegistry(), backend, cfg, def)
 		require.NoError(b, err)
 		working.Go(func() error { return w.Run(ctx) })
 	}
