@@ -5,6 +5,7 @@ GOVULNCHECK   ?= $(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0
 PKG           ?= ./...
 BENCH         ?= .
 FUZZTIME      ?= 30s
+CRASH         ?= 1m
 MONGO_VERSION ?= 8
 
 .DEFAULT_GOAL := help
@@ -24,6 +25,10 @@ test: ## run all tests (against MONGODB_URI where it is set)
 .PHONY: race
 race: ## run all tests under the race detector
 	$(GO) test -race $(PKG)
+
+.PHONY: crash
+crash: ## let projection workers die and be deceived for CRASH (1m), judge what is left
+	ANNALS_CRASH=$(CRASH) $(GO) test -count=1 -run Crash ./projection/... ./process ./mongostore/readmodel
 
 .PHONY: test-docker
 test-docker: ## run the MongoDB suites on a replica set in Docker (MONGO_VERSION=8)

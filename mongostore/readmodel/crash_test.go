@@ -2,6 +2,7 @@ package readmodel
 
 import (
 	"math/rand/v2"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -23,7 +24,10 @@ func TestCrash(t *testing.T) {
 // The same while the server fails commands of every kind, and elects.
 func TestCrashOnAFailingServer(t *testing.T) {
 	t.Parallel()
-	const trouble = 3 * time.Second
+	trouble := 3 * time.Second
+	if longer, err := time.ParseDuration(os.Getenv("ANNALS_CRASH")); err == nil {
+		trouble = longer
+	}
 	projectiontest.Crash(t, projectiontest.CrashConfig{Duration: trouble, LeaseTTL: time.Second}, func(t *testing.T) projectiontest.CrashBackend {
 		e := simulated(t)
 		var shaking sync.WaitGroup
