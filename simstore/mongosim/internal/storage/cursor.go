@@ -234,20 +234,25 @@ func (cur *Cursor) fetch(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	cur.ahead, cur.next = cur.ahead[:0], 0
-	c := cur.c
-	c.mu.RLock()
-	s := c.sight(cur.view)
-	if cur.plan.access(0).ix == nil {
-		err = cur.fetchNatural(s)
-	} else {
-		cur.fetchIndexes(s)
-	}
-	c.mu.RUnlock()
+	err = cur.readAhead()
 	cur.size = min(cur.size*2, maxBatch)
 	if err == nil && cur.view.Txn != nil {
 		err = cur.view.Txn.live()
 	}
 	return len(cur.ahead) > 0, err
+}
+
+// readAhead fills ahead.
+func (cur *Cursor) readAhead() error {
+	c := cur.c
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	s := c.sight(cur.view)
+	if cur.plan.access(0).ix == nil {
+		return cur.fetchNatural(s)
+	}
+	cur.fetchIndexes(s)
+	return nil
 }
 
 // fetchNatural reads in natural order. The collection's lock is held.

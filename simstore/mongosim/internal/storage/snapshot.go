@@ -163,14 +163,20 @@ func (e *Engine) collectGarbage() {
 	}
 	e.garbage.mu.Unlock()
 	for _, c := range colls {
-		c.mu.Lock()
-		c.sweep(e.oldest())
-		clean := len(c.stale) == 0
-		if clean {
-			e.garbage.mu.Lock()
-			delete(e.garbage.colls, c)
-			e.garbage.mu.Unlock()
-		}
-		c.mu.Unlock()
+		c.collectGarbage()
+	}
+}
+
+// collectGarbage drops c's versions that no snapshot needs any more. The lock is
+// let go of whatever happens, so that a mistake here stops one command and not all.
+func (c *Collection) collectGarbage() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sweep(c.engine.oldest())
+	if len(c.stale) == 0 {
+		g := &c.engine.garbage
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		delete(g.colls, c)
 	}
 }

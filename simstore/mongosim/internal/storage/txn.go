@@ -168,9 +168,7 @@ func (tx *Txn) begin() error {
 // end forgets the transaction everywhere; mu is not held, the state is final.
 func (tx *Txn) end(used map[*Collection]struct{}) {
 	for c := range used {
-		c.mu.Lock()
-		delete(c.users, tx)
-		c.mu.Unlock()
+		c.leave(tx)
 	}
 	close(tx.done)
 	tx.e.unpin(tx.snapshot)
@@ -251,22 +249,32 @@ func (e *Engine) commitTxn(tx *Txn) Timestamp {
 // deals with the versions that were superseded.
 func (tx *Txn) settle(writes []txnWrite) {
 	for len(writes) > 0 {
-		c := writes[0].c
-		c.mu.Lock()
-		n := 0
-		for n < len(writes) && writes[n].c == c && n < 1000 {
-			w := writes[n]
-			w.v.owner = nil
-			c.count += w.count
-			c.size += w.size
-			if w.r.head == w.v && (w.v.prev != nil || w.v.doc == nil) {
-				c.supersede(w.r, Timestamp(w.v.time.Load()))
-			}
-			n++
-		}
-		c.mu.Unlock()
-		writes = writes[n:]
+		writes = writes[writes[0].c.settle(writes):]
 	}
+}
+
+// settle deals with the first of writes that are c's, and returns how many.
+func (c *Collection) settle(writes []txnWrite) (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for n < len(writes) && writes[n].c == c && n < 1000 {
+		w := writes[n]
+		w.v.owner = nil
+		c.count += w.count
+		c.size += w.size
+		if w.r.head == w.v && (w.v.prev != nil || w.v.doc == nil) {
+			c.supersede(w.r, Timestamp(w.v.time.Load()))
+		}
+		n++
+	}
+	return n
+}
+
+// leave forgets a transaction that has ended.
+func (c *Collection) leave(tx *Txn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.users, tx)
 }
 
 // Abort undoes everything. It may be called more than once, and after Commit,
@@ -286,13 +294,18 @@ func (tx *Txn) Abort() {
 	tx.created = nil
 	tx.mu.Unlock()
 	for _, w := range slices.Backward(writes) {
-		w.c.mu.Lock()
-		if w.r.head == w.v {
-			w.c.discard(w.r)
-		}
-		w.c.mu.Unlock()
+		w.c.undo(w)
 	}
 	tx.end(used)
+}
+
+// undo takes a write of a transaction back.
+func (c *Collection) undo(w txnWrite) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if w.r.head == w.v {
+		c.discard(w.r)
+	}
 }
 
 // discard takes r's uncommitted newest version away. c.mu is held for writing.
