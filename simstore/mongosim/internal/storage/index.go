@@ -182,6 +182,8 @@ func (ix *index) clash(w Write, r *record, key []byte) error {
 	for ; v != seen; v = v.prev {
 		switch {
 		case ix.hasKey(v.prev, key) == ix.hasKey(v, key): // another field was changed
+		case v.committed() && w.Txn == nil: // since we looked
+			return ix.clash(w, r, key)
 		case v.committed():
 			return errWriteConflict()
 		default:
