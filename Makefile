@@ -6,6 +6,7 @@ PKG           ?= ./...
 BENCH         ?= .
 FUZZTIME      ?= 30s
 CRASH         ?= 1m
+CRASH_PKG     ?= ./projection/... ./process ./mongostore/readmodel
 MONGO_VERSION ?= 8
 
 .DEFAULT_GOAL := help
@@ -28,7 +29,7 @@ race: ## run all tests under the race detector
 
 .PHONY: crash
 crash: ## let projection workers die and be deceived for CRASH (1m), judge what is left
-	ANNALS_CRASH=$(CRASH) $(GO) test -count=1 -run Crash ./projection/... ./process ./mongostore/readmodel
+	ANNALS_CRASH=$(CRASH) $(GO) test -count=1 -run Crash $(CRASH_PKG)
 
 .PHONY: test-docker
 test-docker: ## run the MongoDB suites on a replica set in Docker (MONGO_VERSION=8)
