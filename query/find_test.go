@@ -62,7 +62,7 @@ func TestFindSendsItsOptions(t *testing.T) {
 	orders, sent := watched(t, 3)
 	found, err := orders.Find(orderTotal.Gte(0)).
 		Project(query.Include("total")).Sort(orderTotal.Desc()).Skip(1).Limit(5).HintKeys(query.Asc("_id")).
-		Collation(options.Collation{Locale: "simple"}).ReadConcern(readconcern.Majority()).ReadPreference(readpref.Primary()).
+		Collation(options.Collation{Locale: "simple"}).ReadConcern(readconcern.Local()).ReadPreference(readpref.Primary()).
 		MaxTime(time.Minute).BatchSize(7).Comment("why").AllowDiskUse().All(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, []string{"o001", "o000"}, idsOf(found))
@@ -71,7 +71,7 @@ func TestFindSendsItsOptions(t *testing.T) {
 	require.Len(t, cmds, 1)
 	for path, want := range map[string]string{
 		"filter": `{"total": {"$gte": {"$numberLong":"0"}}}`, "projection": `{"total": {"$numberInt":"1"}}`, "sort": `{"total": {"$numberInt":"-1"}}`,
-		"skip": `{"$numberLong":"1"}`, "limit": `{"$numberLong":"5"}`, "hint": `{"_id": {"$numberInt":"1"}}`, "readConcern": `{"level": "majority"}`,
+		"skip": `{"$numberLong":"1"}`, "limit": `{"$numberLong":"5"}`, "hint": `{"_id": {"$numberInt":"1"}}`, "readConcern": `{"level": "local"}`,
 		"batchSize": `{"$numberInt":"7"}`, "comment": `"why"`, "allowDiskUse": "true", "collation": `{"locale": "simple"}`,
 	} {
 		assert.JSONEq(t, want, cmds[0].Lookup(path).String(), path)
