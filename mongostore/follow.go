@@ -94,18 +94,24 @@ func (f *follower) run(ctx context.Context) {
 		if time.Since(started) > 10*time.Second {
 			attempt = 0
 		}
-		f.report(err)
+		f.report(err, attempt)
 		pause(ctx, attempt, 5*time.Second)
 		attempt++
 	}
 }
 
+// lostAttempts is how many turns in a row may end with a place in the oplog lost.
+// The next one asks for another place: a watcher for the present one, a sequencer
+// for the one from where it recovers.
+const lostAttempts = 8
+
 // report tells of an error. One that will not pass by itself is shown to those
 // who wait for the log; the others only wait longer.
-func (f *follower) report(err error) {
+func (f *follower) report(err error, attempt int) {
 	s := f.store
 	s.retried("follow the log")(err)
-	if isRetryable(err) || errors.Is(err, context.DeadlineExceeded) {
+	passes := isRetryable(err) || errors.Is(err, context.DeadlineExceeded) || isHistoryLost(err) && attempt < lostAttempts
+	if passes {
 		s.logger.Info("the log cannot be followed for the moment", slog.Any("error", err))
 		return
 	}

@@ -13,6 +13,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/annals-es/annals/eventstore"
+	"github.com/annals-es/annals/simstore/mongosim"
 )
 
 // load lets writers append until stop is closed, and returns how many events they
@@ -445,4 +446,34 @@ func TestFollowOverFailures(t *testing.T) {
 	n := written()
 	checkLog(t, s, n)
 	checkLog(t, other, n)
+}
+
+// Whoever waits for the log does not learn that a place in the oplog was lost: the
+// sequencer recovers, and who watches begins anew.
+func TestFollowOverLostHistory(t *testing.T) {
+	t.Parallel()
+	srv := simFor(t)
+	srv.migrate(t)
+	s, other := srv.open(t), srv.open(t)
+	ctx := testContext(t)
+	head := eventstore.Position(0)
+	for range 3 {
+		waited := make(chan error, 2)
+		for _, store := range []*Store{s, other} {
+			go func() {
+				_, err := store.Wait(ctx, head)
+				waited <- err
+			}()
+		}
+		fired := srv.sim.FailPointFired()
+		require.NoError(t, srv.sim.FailCommand(mongosim.FailPoint{Commands: []string{"getMore"}, Times: 2, ErrorCode: 286}))
+		require.Eventually(t, func() bool { return srv.sim.FailPointFired() == fired+2 }, 20*time.Second, time.Millisecond)
+		_, err := eventstore.Append(ctx, s, "a-1", eventstore.Any, event(int(head)))
+		require.NoError(t, err)
+		require.NoError(t, <-waited)
+		require.NoError(t, <-waited)
+		head++
+	}
+	checkLog(t, s, 3)
+	checkLog(t, other, 3)
 }
