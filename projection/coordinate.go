@@ -124,7 +124,9 @@ func (s *station) raiseBarrier(ctx context.Context, v *versionRecord) error {
 		now.Next.Ready, now.Next.Barrier = true, barrier
 		return nil
 	})
-	s.logger.InfoContext(ctx, "repartitioning: all partitions run to the barrier", "barrier", barrier, "partitions", v.Layout.Count, "next", v.Next.Count)
+	if err == nil {
+		s.logger.InfoContext(ctx, "repartitioning: all partitions run to the barrier", "barrier", barrier, "partitions", v.Layout.Count, "next", v.Next.Count)
+	}
 	return err
 }
 
@@ -248,7 +250,9 @@ func (s *station) reset(ctx context.Context, v *versionRecord) error {
 		now.Reset, now.Next, now.Requests = nil, nil, nil
 		return nil
 	})
-	s.logger.InfoContext(ctx, "reset", "position", v.Reset.Position)
+	if err == nil {
+		s.logger.InfoContext(ctx, "reset", "position", v.Reset.Position)
+	}
 	return err
 }
 
@@ -296,7 +300,7 @@ func (s *station) promote(ctx context.Context, rec *record, v *versionRecord) er
 	if err != nil {
 		return fmt.Errorf("ask for the time: %w", err)
 	}
-	_, err = s.records.changeVersion(ctx, s.plan.Name, v.Version, func(r *record, mine *versionRecord) error {
+	after, err := s.records.changeVersion(ctx, s.plan.Name, v.Version, func(r *record, mine *versionRecord) error {
 		if r.Current != rec.Current || mine.Phase != Building || mine.Desired != Live || mine.Reset != nil || mine.Generation != v.Generation {
 			return errUnchanged
 		}
@@ -321,7 +325,7 @@ func (s *station) promote(ctx context.Context, rec *record, v *versionRecord) er
 		}
 		return nil
 	})
-	if err == nil {
+	if err == nil && after.Current == v.Version {
 		s.logger.InfoContext(ctx, "version promoted", "promoted", v.Version, "before", rec.Current, "position", slices.Min(at), "head", head)
 	}
 	return err
@@ -445,6 +449,8 @@ func (s *station) removeVersion(ctx context.Context, v *versionRecord) error {
 		}
 		return nil
 	})
-	s.logger.InfoContext(ctx, "old version removed", "removed", v.Version)
+	if err == nil {
+		s.logger.InfoContext(ctx, "old version removed", "removed", v.Version)
+	}
 	return err
 }

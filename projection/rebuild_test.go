@@ -118,7 +118,6 @@ func TestRebuildUnderReadersAndWriters(t *testing.T) {
 	work(fold(2))
 	wait(2)
 	t.Logf("rebuilt %d events and more in %s", events, time.Since(start).Round(time.Millisecond))
-	time.Sleep(50 * time.Millisecond)
 	require.Positive(t, versions[1].Load())
 	for versions[2].Load() == 0 {
 		time.Sleep(time.Millisecond)

@@ -37,6 +37,9 @@ type guarded struct {
 func guardedServer(t *testing.T) *guarded {
 	t.Helper()
 	if os.Getenv("MONGODB_URI") == "" {
+		if os.Getenv("REQUIRE_MONGO") == "1" {
+			t.Fatal("REQUIRE_MONGO=1 and MONGODB_URI is not set")
+		}
 		t.Skip("MONGODB_URI names no server")
 	}
 	cfg, err := client.FromEnv(os.LookupEnv)

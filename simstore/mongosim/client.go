@@ -2,6 +2,7 @@ package mongosim
 
 import (
 	"context"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -15,12 +16,16 @@ import (
 type Option func(*Config)
 
 // Start makes a server for a test or benchmark, which closes it. A configuration that is wrong fails
-// the test.
+// the test. Without a Logger of its own, the server's errors go to the test's output: such
+// as a command that panicked, which clients see as one that failed.
 func Start(t testing.TB, opts ...Option) *Server {
 	t.Helper()
 	var cfg Config
 	for _, o := range opts {
 		o(&cfg)
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))
 	}
 	s, err := New(cfg)
 	if err != nil {

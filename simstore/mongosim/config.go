@@ -51,7 +51,8 @@ type Config struct {
 	// follow; it must be safe for concurrent use. Default: time.Now.
 	Now func() time.Time
 
-	// Logger gets the server's warnings. Default: none.
+	// Logger gets the server's warnings and errors. Default: none; with [Start], the
+	// errors are in the test's output.
 	Logger *slog.Logger
 
 	// Seed makes what is random (fail points with a probability, $sample, cursor

@@ -19,17 +19,18 @@ import (
 )
 
 // TestSameAnswersAsServer asks a real server and a simulated one questions recombined from the recorded cases.
-// MONGODB_URI names the server; MONGOSIM_CASES is the number of questions of each kind; MONGOSIM_SEED repeats a
-// run.
+// MONGOSIM_CASES is the number of questions of each kind, none by default; MONGODB_URI names the server, a 4.4;
+// MONGOSIM_SEED repeats a run. What it finds is to be read: some answers depend on an order that a server need not
+// keep.
 func TestSameAnswersAsServer(t *testing.T) {
 	t.Parallel()
+	count := number(t, "MONGOSIM_CASES", 0)
+	if count == 0 {
+		t.Skip("MONGOSIM_CASES says how many questions to ask; none")
+	}
 	uri := os.Getenv("MONGODB_URI")
 	if uri == "" {
-		t.Skip("MONGODB_URI names no server to compare with")
-	}
-	count := number(t, "MONGOSIM_CASES", 500)
-	if testing.Short() {
-		count = min(count, 50)
+		t.Fatal("MONGOSIM_CASES is set and MONGODB_URI, the server to compare with, is not")
 	}
 	seed := uint64(number(t, "MONGOSIM_SEED", int(rand.Uint32())))
 	for i, group := range []string{"filter", "find", "update", "pipeline", "expr"} {
