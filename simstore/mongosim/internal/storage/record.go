@@ -104,12 +104,14 @@ func (rs *records) get(id RecordID) *record {
 	return c.slot[uint64(id)%chunkSize]
 }
 
+// remove takes a record out. It may have gone already: a record that was superseded
+// twice is collected twice, and its chunk may have been let go of in between.
 func (rs *records) remove(id RecordID) {
-	i := uint64(id)/chunkSize - rs.base
-	c := rs.chunks[i]
-	if c == nil || c.slot[uint64(id)%chunkSize] == nil {
+	if rs.get(id) == nil {
 		return
 	}
+	i := uint64(id)/chunkSize - rs.base
+	c := rs.chunks[i]
 	c.slot[uint64(id)%chunkSize] = nil
 	if c.n--; c.n > 0 {
 		return

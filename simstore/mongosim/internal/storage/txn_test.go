@@ -270,6 +270,41 @@ func TestSnapshotsKeepWhatTheyNeed(t *testing.T) {
 	requireCode(t, mongoerr.SnapshotTooOld, err)
 }
 
+// A document that was changed and then deleted beneath a snapshot is noted twice
+// as having versions to collect. The second time it has gone, and so has the
+// chunk of records it was in.
+func TestSnapshotsLetGoOfWhatWasChangedAndDeleted(t *testing.T) {
+	t.Parallel()
+	e := open(t)
+	c := collection(t, e)
+	var ids []RecordID
+	for n := range int32(3 * chunkSize) {
+		_, err := c.Insert(t.Context(), Write{}, raw(t, bson.D{{Key: "_id", Value: n}}))
+		require.NoError(t, err)
+		ids = append(ids, id(t, c, View{}, n))
+	}
+	s, err := e.SnapshotAt(0)
+	require.NoError(t, err)
+	for n, at := range ids {
+		_, err = c.Modify(t.Context(), Write{}, at, set(t, fmt.Sprintf(`{"_id":%d,"changed":true}`, n)))
+		require.NoError(t, err)
+	}
+	for _, at := range ids {
+		_, err = c.Modify(t.Context(), Write{}, at, remove)
+		require.NoError(t, err)
+	}
+	require.Len(t, find(t, c, View{Snapshot: s}, Query{}), len(ids))
+
+	s.Release()
+	require.Empty(t, c.stale)
+	require.Nil(t, c.rows.after(0), "nothing is left")
+	require.Len(t, c.rows.chunks, 1, "but the chunk that is being filled")
+	require.Zero(t, c.Stats().Indexes[0].Entries)
+	_, err = c.Insert(t.Context(), Write{}, raw(t, `{"_id":0}`))
+	require.NoError(t, err)
+	require.Equal(t, []string{"0"}, find(t, c, View{}, Query{}))
+}
+
 func TestHistoryWindow(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1000, 0)
