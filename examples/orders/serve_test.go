@@ -66,7 +66,7 @@ func TestServe(t *testing.T) {
 		require.Equal(t, http.StatusOK, paid.status, paid.text)
 		require.Eventually(t, func() bool {
 			return request(t, "GET", base+"/orders/2001", "").body["status"] == "ready to ship"
-		}, 10*time.Second, 5*time.Millisecond, "the fulfilment process has reserved the pens")
+		}, time.Minute, 5*time.Millisecond, "the fulfilment process has reserved the pens")
 		shipped := request(t, "POST", base+"/orders/2001/ship", `{"tracking": "T-1"}`)
 		require.Equal(t, "shipped", shipped.body["status"], shipped.text)
 	})

@@ -50,7 +50,7 @@ func TestWorkersShareTheWork(t *testing.T) {
 		require.Eventually(t, func() bool {
 			now = owners(t, control)
 			return len(now) == n && now[""] == 0
-		}, 30*time.Second, 10*time.Millisecond, "%d workers have everything", n)
+		}, time.Minute, 10*time.Millisecond, "%d workers have everything", n)
 		return slices.Sorted(maps.Keys(now))
 	}
 
@@ -85,7 +85,7 @@ func TestWorkersShareTheWork(t *testing.T) {
 		// There are no pens: the fulfilment process calls it off, wherever it runs.
 		require.Eventually(t, func() bool {
 			return request(t, "GET", front.url+"/orders/"+id, "").body["status"] == "cancelled"
-		}, 30*time.Second, 5*time.Millisecond)
+		}, time.Minute, 5*time.Millisecond)
 	}
 	order("1")
 
@@ -96,8 +96,8 @@ func TestWorkersShareTheWork(t *testing.T) {
 	require.Eventually(t, func() bool { // partitions may be changing hands
 		metrics := request(t, "GET", worker.url+"/metrics", "").text
 		return strings.Contains(metrics, `annals_projection_owned{partition="0",projection="fulfilment",version="1"} 1`)
-	}, 30*time.Second, 10*time.Millisecond, "a worker tells of all projections")
-	require.Eventually(t, func() bool { return request(t, "GET", front.url+"/ready", "").status == http.StatusOK }, 30*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond, "a worker tells of all projections")
+	require.Eventually(t, func() bool { return request(t, "GET", front.url+"/ready", "").status == http.StatusOK }, time.Minute, 10*time.Millisecond)
 
 	// A worker that has stopped has nothing left, so nobody waits for its leases.
 	require.NoError(t, third.stop())
