@@ -118,5 +118,5 @@ func TestRetryableAppendErrors(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, err := eventstore.Append(testContext(t), s, "a-1", eventstore.Any, event(2))
 		return err == nil
-	}, 20*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 }

@@ -214,7 +214,7 @@ func TestTriggersMoveToAnotherClient(t *testing.T) {
 			case <-time.After(50 * time.Millisecond):
 				return false
 			}
-		}, 30*time.Second, time.Millisecond)
+		}, time.Minute, time.Millisecond)
 	}
 	fires()
 	next := srv.newClient(t)

@@ -89,7 +89,7 @@ func first(t *testing.T, items *mongo.Collection, cfg WatchConfig) {
 		_, err = items.DeleteMany(testContext(t), bson.D{})
 		require.NoError(t, err)
 		return n == 0
-	}, 5*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 	// Go on behind all of it.
 	marker := fmt.Sprint(time.Now().UnixNano())
 	_, err := items.InsertOne(testContext(t), item{-1, marker})
@@ -218,13 +218,13 @@ func TestTriggers(t *testing.T) {
 		default:
 			return false
 		}
-	}, 20*time.Second, 20*time.Millisecond)
+	}, time.Minute, 20*time.Millisecond)
 	require.Eventually(t, func() bool {
 		_, _ = items.DeleteOne(ctx, bson.D{{Key: "_id", Value: 100}})
 		_, err := items.InsertOne(ctx, item{100, "pending"})
 		require.NoError(t, err)
 		return pending.Load() >= 100
-	}, 20*time.Second, 50*time.Millisecond)
+	}, time.Minute, 50*time.Millisecond)
 	cancel()
 	require.ErrorIs(t, <-done, context.Canceled)
 	require.ErrorContains(t, (&TriggerManager{Database: m.Database, Triggers: []Trigger{{}}}).Run(ctx), "Name")

@@ -60,9 +60,9 @@ func TestHealth(t *testing.T) {
 	server.ClearFailPoint()
 
 	require.True(t, server.StepDown(-1))
-	require.Eventually(t, func() bool { code, _ := get(t, hasty); return code == http.StatusServiceUnavailable }, 30*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { code, _ := get(t, hasty); return code == http.StatusServiceUnavailable }, time.Minute, time.Millisecond)
 	server.Elect()
-	require.Eventually(t, func() bool { code, _ := get(t, patient); return code == http.StatusOK }, 30*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { code, _ := get(t, patient); return code == http.StatusOK }, time.Minute, time.Millisecond)
 
 	w := httptest.NewRecorder()
 	patient.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", nil))

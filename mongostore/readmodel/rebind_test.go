@@ -139,7 +139,7 @@ func TestRebindUnderLoad(t *testing.T) {
 	for range 5 {
 		n, m := done.Load(), appended.Load()
 		e.move(t)
-		require.Eventually(t, func() bool { return (done.Load() > n+4 && appended.Load() > m) || t.Failed() }, 40*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return (done.Load() > n+4 && appended.Load() > m) || t.Failed() }, time.Minute, time.Millisecond)
 	}
 	stop.Store(true)
 	load.Wait()
