@@ -200,7 +200,7 @@ func TestCancelledWhileWaiting(t *testing.T) {
 	srv.migrate(t)
 	s := srv.open(t, func(c *Config) { c.Flights = 1 })
 	ctx := testContext(t)
-	require.NoError(t, srv.sim.FailCommand(mongosim.FailPoint{Commands: []string{"insert"}, Times: 1, Block: 500 * time.Millisecond}))
+	require.NoError(t, srv.sim.FailCommand(mongosim.FailPoint{Commands: []string{"insert"}, Times: 1, Block: time.Hour}))
 	first, cancelFirst := context.WithCancel(ctx)
 	defer cancelFirst()
 	inFlight, queued := make(chan error, 1), make(chan error, 1)
@@ -212,7 +212,7 @@ func TestCancelledWhileWaiting(t *testing.T) {
 		s.groups.mu.Lock()
 		defer s.groups.mu.Unlock()
 		return s.groups.free[inserts] == 0
-	}, 5*time.Second, time.Millisecond)
+	}, time.Minute, time.Millisecond)
 	second, cancelSecond := context.WithCancel(ctx)
 	defer cancelSecond()
 	go func() {
@@ -223,7 +223,7 @@ func TestCancelledWhileWaiting(t *testing.T) {
 		s.groups.mu.Lock()
 		defer s.groups.mu.Unlock()
 		return len(s.groups.queue) == 1
-	}, 5*time.Second, time.Millisecond)
+	}, time.Minute, time.Millisecond)
 	cancelSecond()
 	err := <-queued
 	require.ErrorIs(t, err, eventstore.ErrNotWritten)
@@ -450,10 +450,10 @@ func TestAbortDoesNotDependOnTheCaller(t *testing.T) {
 		return ctx.Err()
 	})
 	require.ErrorIs(t, err, context.Canceled)
-	start := time.Now()
+	// Before the server ends the transaction itself the append would have been given up.
+	require.Less(t, s.cfg.WriteTimeout, time.Minute)
 	_, err = eventstore.Append(testContext(t), s, "order-1", eventstore.NoStream, event(1))
 	require.NoError(t, err)
-	require.Less(t, time.Since(start), 10*time.Second)
 }
 
 func TestAppendIDsExpire(t *testing.T) {
