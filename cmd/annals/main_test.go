@@ -35,6 +35,17 @@ func TestBench(t *testing.T) {
 	}
 }
 
+// Turns become longer until something is done in them.
+func TestBenchInNoTime(t *testing.T) {
+	t.Parallel()
+	var out, errOut bytes.Buffer
+	args := []string{"bench", "-writers", "2", "-events", "1", "-seconds", "0.000001", "-rounds", "1", "-workloads", "append", "-json"}
+	require.NoError(t, run(t.Context(), args, &out, &errOut), errOut.String())
+	var r struct{ Results []struct{ Ratio float64 } }
+	require.NoError(t, json.Unmarshal(out.Bytes(), &r), out.String())
+	require.Positive(t, r.Results[0].Ratio)
+}
+
 func TestTorture(t *testing.T) {
 	t.Parallel()
 	var out, errOut bytes.Buffer
