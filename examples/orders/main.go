@@ -69,7 +69,7 @@ func takeTour(ctx context.Context, args []string, env environment, w io.Writer) 
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	var b *backend
 	var err error

@@ -79,7 +79,7 @@ func TestWorkersShareTheWork(t *testing.T) {
 			require.Less(t, a.status, 300, a.text)
 			token = a.header.Get(api.TokenHeader)
 		}
-		shown := request(t, "GET", front.url+"/orders/"+id, "", api.TokenHeader, token)
+		shown := readOwn(t, front.url+"/orders/"+id, token)
 		require.Equal(t, http.StatusOK, shown.status, shown.text)
 		require.EqualValues(t, 300, shown.body["total"])
 		// There are no pens: the fulfilment process calls it off, wherever it runs.
