@@ -52,7 +52,7 @@ type workload struct {
 func runWorkload(t *testing.T, s *mongostore.Store, cut bool) *workload {
 	const writers = 4
 	w := &workload{read: make(chan int, 1), cut: cut}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	t.Cleanup(cancel)
 	for i := range writers {
 		w.done.Go(func() {

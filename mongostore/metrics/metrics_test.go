@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http/httptest"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -172,12 +173,18 @@ func TestPoolStates(t *testing.T) {
 	t.Parallel()
 	p := start(t, metrics.Config{})
 	require.Equal(t, 20, p.value(t, "mongodb_pool_connections", "state", "max"))
-	require.NoError(t, p.server.FailCommand(mongosim.FailPoint{Commands: []string{"ping"}, Block: 300 * time.Millisecond}))
+	require.NoError(t, p.server.FailCommand(mongosim.FailPoint{Commands: []string{"ping"}, Block: 50 * time.Millisecond}))
 	var pings sync.WaitGroup
+	var seen atomic.Bool
 	for range 3 {
-		pings.Go(func() { _ = p.client.Mongo().Ping(t.Context(), nil) })
+		pings.Go(func() {
+			for !seen.Load() {
+				_ = p.client.Mongo().Ping(t.Context(), nil)
+			}
+		})
 	}
-	require.Eventually(t, func() bool { return p.value(t, "mongodb_pool_connections", "state", "in_use") >= 3 }, time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { return p.value(t, "mongodb_pool_connections", "state", "in_use") >= 3 || t.Failed() }, time.Minute, time.Millisecond)
+	seen.Store(true)
 	pings.Wait()
 	p.server.ClearFailPoint()
 	require.Eventually(t, func() bool {
