@@ -25,10 +25,13 @@ type Resolver struct {
 	known map[string]resolved
 }
 
+// resolved is an answer: asked for at one time, there at another one.
 type resolved struct {
-	model   string
-	version int
-	at      time.Time
+	model    string
+	version  int
+	revision int64 // of the record
+	asked    time.Time
+	there    time.Time
 }
 
 // NewResolver returns a resolver whose answers are at most maxStale old, a second
@@ -43,16 +46,17 @@ func NewResolver(backend RowStore, maxStale time.Duration) *Resolver {
 
 // Model returns the name of the model that holds the documents of a projection's
 // current version, and the version. It is [ErrNotBuilt] while the first version
-// is being built.
+// is being built. Once a caller has been told of a promotion, nobody is told of
+// what was before it.
 func (r *Resolver) Model(ctx context.Context, projection string) (model string, version int, err error) {
 	r.mu.Lock()
 	known, ok := r.known[projection]
 	r.mu.Unlock()
 	asked := r.now()
-	if ok && asked.Sub(known.at) < r.maxStale {
+	if ok && asked.Sub(known.asked) < r.maxStale {
 		return known.model, known.version, nil
 	}
-	rec, err := r.records.load(ctx, projection)
+	rec, row, err := r.records.loadRow(ctx, projection)
 	if err != nil {
 		return "", 0, err
 	}
@@ -60,13 +64,24 @@ func (r *Resolver) Model(ctx context.Context, projection string) (model string, 
 	if rec.Current == 0 || v == nil {
 		return "", 0, fmt.Errorf("projection %s: %w", projection, ErrNotBuilt)
 	}
-	known = resolved{model: ModelName(projection, v.Version, v.Generation), version: v.Version, at: asked}
+	known = r.learn(projection, resolved{
+		model: ModelName(projection, v.Version, v.Generation), version: v.Version, revision: row.Revision, asked: asked, there: r.now(),
+	})
+	return known.model, known.version, nil
+}
+
+// learn keeps an answer and returns it, or the one that it comes too late for. Of
+// two that were under way at the same time, the one that was asked for later may
+// have been given earlier; the record's revision tells.
+func (r *Resolver) learn(projection string, answer resolved) resolved {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.known[projection].at.Before(asked) {
-		r.known[projection] = known
+	known, ok := r.known[projection]
+	if ok && !known.there.Before(answer.asked) && known.revision > answer.revision {
+		return known
 	}
-	return known.model, known.version, nil
+	r.known[projection] = answer
+	return answer
 }
 
 // A View reads the documents of a projection's current version as values of type
