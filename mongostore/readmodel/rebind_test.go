@@ -95,7 +95,7 @@ func TestRebindUnderLoad(t *testing.T) {
 		Handlers: []projection.FoldHandler[doc]{projection.FoldOn(nil, func(d doc, _ ticked, _ eventstore.Event) doc { d.N++; return d })},
 	})
 	require.NoError(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	var stop atomic.Bool
 	var done, appended atomic.Int64
