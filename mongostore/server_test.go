@@ -103,7 +103,7 @@ func (srv server) migrate(t testing.TB) {
 // open opens a store that is closed when the test ends.
 func (srv server) open(t testing.TB, change ...func(*Config)) *Store {
 	t.Helper()
-	cfg := Config{Database: srv.database}
+	cfg := Config{Database: srv.database, WriteTimeout: 5 * time.Minute} // of which a busy machine may need a part
 	for _, c := range change {
 		c(&cfg)
 	}
@@ -115,7 +115,7 @@ func (srv server) open(t testing.TB, change ...func(*Config)) *Store {
 
 func closeStore(t testing.TB, s *Store) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	require.NoError(t, s.Close(ctx))
 }
@@ -146,6 +146,6 @@ func eventsUpTo(n int) []eventstore.EventData {
 
 // How long tests wait for what must come, and how often they look.
 const (
-	patience = 20 * time.Second
+	patience = time.Minute
 	poll     = 2 * time.Millisecond
 )

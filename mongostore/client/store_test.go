@@ -22,7 +22,7 @@ import (
 // openStore opens an event store that follows the client's credentials.
 func openStore(t *testing.T, c *client.Client) *mongostore.Store {
 	t.Helper()
-	cfg := mongostore.Config{Database: "db", Reauthenticate: c.Refresh}
+	cfg := mongostore.Config{Database: "db", Reauthenticate: c.Refresh, WriteTimeout: 5 * time.Minute}
 	require.NoError(t, mongostore.Migrate(t.Context(), c.Mongo(), cfg))
 	s, err := mongostore.Open(t.Context(), c.Mongo(), cfg)
 	require.NoError(t, err)

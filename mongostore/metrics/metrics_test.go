@@ -51,7 +51,7 @@ func start(t *testing.T, cfg metrics.Config) program {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, p.client.Close(context.Background())) })
 	t.Cleanup(m.Watch(p.client))
-	sc := mongostore.Config{Database: "db", Hooks: m.Hooks()}
+	sc := mongostore.Config{Database: "db", Hooks: m.Hooks(), WriteTimeout: 5 * time.Minute}
 	require.NoError(t, mongostore.Migrate(t.Context(), p.client.Mongo(), sc))
 	p.store, err = mongostore.Open(t.Context(), p.client.Mongo(), sc)
 	require.NoError(t, err)

@@ -77,7 +77,7 @@ func TestFaults(t *testing.T) {
 // by the steps and not by the clock, since the driver waits for half a second
 // after each lost connection.
 func count(t *testing.T, e *env, shake func(n int)) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	const steps = 4
 	backends := []*Backend{e.Backend, e.backend(t)}

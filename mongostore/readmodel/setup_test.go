@@ -101,7 +101,7 @@ func (e *env) connect(t testing.TB, opts *options.ClientOptions) {
 func (e *env) open(t testing.TB, change ...func(*Config)) {
 	t.Helper()
 	ctx := context.Background()
-	cfg := mongostore.Config{Database: e.database, LeaseTTL: time.Second}
+	cfg := mongostore.Config{Database: e.database, LeaseTTL: time.Second, WriteTimeout: 5 * time.Minute}
 	require.NoError(t, mongostore.Migrate(ctx, e.client, cfg))
 	var err error
 	e.store, err = mongostore.Open(ctx, e.client, cfg)
@@ -113,7 +113,7 @@ func (e *env) open(t testing.TB, change ...func(*Config)) {
 // backend opens another backend on the same database, as another process has it.
 func (e *env) backend(t testing.TB, change ...func(*Config)) *Backend {
 	t.Helper()
-	cfg := Config{Database: e.database}
+	cfg := Config{Database: e.database, Timeout: 5 * time.Minute} // of which a busy machine may need a part
 	for _, c := range change {
 		c(&cfg)
 	}

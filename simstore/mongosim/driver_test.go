@@ -209,7 +209,7 @@ func watch(t *testing.T, coll *mongo.Collection, opts ...options.Lister[options.
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = cs.Close(context.Background()) })
 	return cs, func() any {
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		require.True(t, cs.Next(ctx), "%v", cs.Err())
 		var e struct {
