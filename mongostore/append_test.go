@@ -440,7 +440,8 @@ func TestTransactionsUnderContention(t *testing.T) {
 func TestAbortDoesNotDependOnTheCaller(t *testing.T) {
 	t.Parallel()
 	srv := migrated(t)
-	s := srv.open(t)
+	// Before the server ends the transaction itself the append would be given up.
+	s := srv.open(t, func(c *Config) { c.WriteTimeout = 30 * time.Second })
 	ctx, cancel := context.WithCancel(testContext(t))
 	err := WithTransaction(ctx, srv.client, func(ctx context.Context) error {
 		if _, err := eventstore.Append(ctx, s, "order-1", eventstore.NoStream, event(1)); err != nil {
@@ -450,8 +451,6 @@ func TestAbortDoesNotDependOnTheCaller(t *testing.T) {
 		return ctx.Err()
 	})
 	require.ErrorIs(t, err, context.Canceled)
-	// Before the server ends the transaction itself the append would have been given up.
-	require.Less(t, s.cfg.WriteTimeout, time.Minute)
 	_, err = eventstore.Append(testContext(t), s, "order-1", eventstore.NoStream, event(1))
 	require.NoError(t, err)
 }
