@@ -262,7 +262,7 @@ func testLeaks(f *fixture) {
 func (f *fixture) settles(what, label string, limit int) {
 	f.Helper()
 	n := 0
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(f.suite.patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if n = labelled(label); n <= limit {
 			return
 		}

@@ -35,7 +35,7 @@ func WithoutStreams() Option { return func(s *suite) { s.withoutStreams = true }
 func Remote() Option { return func(s *suite) { s.remote = true } }
 
 // Patience is how long a store may take for what it has to do, such as bringing
-// an append into the log, before it counts as hanging: 15 seconds by default.
+// an append into the log, before it counts as hanging: a minute by default.
 func Patience(d time.Duration) Option { return func(s *suite) { s.patience = d } }
 
 // Seed sets the seed of the random tests. By default it is random, or that in the
@@ -46,7 +46,7 @@ func Seed(seed uint64) Option { return func(s *suite) { s.seed = seed } }
 // store; it may register what has to be cleaned up after the store was closed.
 func Run(t *testing.T, open func(t testing.TB) Store, options ...Option) {
 	t.Helper()
-	s := &suite{open: open, patience: 15 * time.Second, seed: rand.Uint64()}
+	s := &suite{open: open, patience: time.Minute, seed: rand.Uint64()}
 	if text, ok := os.LookupEnv("EVENTSTORETEST_SEED"); ok {
 		seed, err := strconv.ParseUint(text, 10, 64)
 		if err != nil {

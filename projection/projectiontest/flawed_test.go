@@ -70,7 +70,7 @@ func TestSuiteFindsFlaws(t *testing.T) {
 	for _, flaw := range append([]string{"none"}, flaws...) {
 		t.Run(flaw, func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 			defer cancel()
 			cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestFlawed$", "-test.failfast")
 			cmd.Env = append(os.Environ(), "FLAW="+flaw)
