@@ -69,7 +69,7 @@ func TestManagerSurvivesCrashes(t *testing.T) {
 		Definitions: []projection.Definition{m},
 		Names:       []string{"fulfilment"},
 		Check: func(t *testing.T) {
-			for range 1000 {
+			for range 3000 {
 				left := 0
 				for _, model := range []string{"fulfilment_v1_outbox", "fulfilment_v1_timers"} {
 					docs, err := store.ScanDocuments(t.Context(), model, "", "", 0)
