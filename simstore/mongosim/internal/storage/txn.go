@@ -223,8 +223,8 @@ func (tx *Txn) Commit(ctx context.Context) (Timestamp, error) {
 	if created {
 		tx.e.catalog.mu.Unlock()
 	}
+	defer tx.end(used) // whatever happens: others wait for it
 	tx.settle(writes)
-	tx.end(used)
 	return at, nil
 }
 
@@ -293,10 +293,10 @@ func (tx *Txn) Abort() {
 	}
 	tx.created = nil
 	tx.mu.Unlock()
+	defer tx.end(used)
 	for _, w := range slices.Backward(writes) {
 		w.c.undo(w)
 	}
-	tx.end(used)
 }
 
 // undo takes a write of a transaction back.
