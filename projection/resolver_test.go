@@ -2,6 +2,7 @@ package projection_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,15 +18,21 @@ import (
 // at, so long afterwards.
 type slowRow struct {
 	projection.RowStore
+
+	mu    sync.Mutex
 	row   projection.Row
 	waits []struct{ before, after time.Duration }
 }
 
 func (s *slowRow) LoadRow(context.Context, string) (projection.Row, error) {
+	s.mu.Lock()
 	wait := s.waits[0]
 	s.waits = s.waits[1:]
+	s.mu.Unlock()
 	time.Sleep(wait.before)
+	s.mu.Lock()
 	row := s.row
+	s.mu.Unlock()
 	time.Sleep(wait.after)
 	return row, nil
 }
@@ -41,6 +48,8 @@ func (s *slowRow) save(t *testing.T, version int) {
 		Versions []versionRecord `json:"versions"`
 	}{version, []versionRecord{{1}, {2}}})
 	require.NoError(t, err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.row = projection.Row{Name: s.row.Name, Revision: s.row.Revision + 1, Data: data}
 }
 
