@@ -30,33 +30,27 @@ func (s *Store) Append(ctx context.Context, req eventstore.AppendRequest) (event
 		return eventstore.AppendResult{}, eventstore.NotWritten(eventstore.ErrClosed)
 	}
 	start := time.Now()
-	req, err := eventstore.Prepare(ctx, req, s.cfg.Clock())
+	prepared, err := eventstore.Prepare(ctx, req, s.cfg.Clock())
 	if err != nil {
+		s.appended.returned(newPending(req, start), false, err)
 		return eventstore.AppendResult{}, err
 	}
+	a := newPending(prepared, start)
 	before := s.current.Load()
-	res, err := s.append(ctx, req)
+	res, err := s.append(ctx, a)
 	if errors.Is(err, eventstore.ErrNotWritten) && (s.reauthenticated(ctx, err) || s.hasMoved(ctx, err, before)) {
-		res, err = s.append(ctx, req)
+		a = newPending(prepared, start)
+		res, err = s.append(ctx, a)
 	}
-	if hook := s.cfg.Hooks.Append; hook != nil {
-		hook(AppendStats{Streams: len(req.Streams), Events: countEvents(req), Duration: time.Since(start), Duplicate: res.Duplicate, Err: err})
-	}
+	s.appended.returned(a, res.Duplicate, err)
 	return res, err
 }
 
-func countEvents(req eventstore.AppendRequest) (n int) {
-	for i := range req.Streams {
-		n += len(req.Streams[i].Events)
-	}
-	return n
-}
-
-func (s *Store) append(ctx context.Context, req eventstore.AppendRequest) (eventstore.AppendResult, error) {
-	a, err := s.newAppend(req)
-	switch {
-	case err != nil:
+func (s *Store) append(ctx context.Context, a *pending) (eventstore.AppendResult, error) {
+	if err := s.encode(a); err != nil {
 		return eventstore.AppendResult{}, err
+	}
+	switch {
 	case inTransaction(ctx):
 		s = s.enter(ctx)
 		defer s.leave()
@@ -85,6 +79,19 @@ type pending struct {
 	maybe bool
 
 	queued bool // guarded by the grouper
+
+	start time.Time
+	head  HeadSource
+	told  claim
+	mine  bool // its caller has taken the claim
+}
+
+func newPending(req eventstore.AppendRequest, start time.Time) *pending {
+	a := &pending{req: req, start: start}
+	for i := range req.Streams {
+		a.events += len(req.Streams[i].Events)
+	}
+	return a
 }
 
 // A part is what an append does to one stream.
@@ -116,10 +123,11 @@ const (
 	lost                   // a unique key was taken; nothing was written
 )
 
-func (s *Store) newAppend(req eventstore.AppendRequest) (*pending, error) {
-	a := &pending{req: req, parts: make([]part, len(req.Streams))}
-	for i := range req.Streams {
-		st := &req.Streams[i]
+// encode makes the documents of an append.
+func (s *Store) encode(a *pending) error {
+	a.parts = make([]part, len(a.req.Streams))
+	for i := range a.req.Streams {
+		st := &a.req.Streams[i]
 		if len(st.Events) == 0 {
 			continue
 		}
@@ -127,15 +135,14 @@ func (s *Store) newAppend(req eventstore.AppendRequest) (*pending, error) {
 		for j := range st.Events {
 			doc, err := encodeEvent(s.ids.next(), st.Stream, eventstore.Version(j+1), &st.Events[j])
 			if err != nil {
-				return nil, fmt.Errorf("append to %q: %w", st.Stream, err)
+				return fmt.Errorf("append to %q: %w", st.Stream, err)
 			}
 			docs[j] = doc
 			a.size += len(doc)
 		}
 		a.parts[i].docs = docs
-		a.events += len(docs)
 	}
-	return a, nil
+	return nil
 }
 
 // needsReading reports whether the append can be decided only in a transaction
@@ -190,13 +197,13 @@ func documentID(doc bson.Raw) bson.ObjectID {
 // new head when somebody else was quicker and the expectation allows it.
 func (s *Store) appendGrouped(ctx context.Context, a *pending) (eventstore.AppendResult, error) {
 	placed := s.placeByMemory(a)
-	if hook := s.cfg.Hooks.Head; hook != nil {
-		hook(placed)
+	a.head = HeadMiss
+	if placed {
+		a.head = HeadHit
 	}
-	giveUp := time.Now().Add(s.cfg.WriteTimeout)
 	for attempt := 0; ; attempt++ {
 		if !placed {
-			res, done, err := s.settleRetrying(ctx, a, giveUp)
+			res, done, err := s.settleRetrying(ctx, a, a.start.Add(s.cfg.WriteTimeout))
 			if err != nil {
 				return eventstore.AppendResult{}, s.appendFailed(ctx, a, err)
 			}
@@ -340,7 +347,7 @@ func (s *Store) transactAppend(ctx context.Context, a *pending) (eventstore.Appe
 	if res.Duplicate || res.Token == "" {
 		return res, nil
 	}
-	s.committed(a, start, timeOf(sess))
+	s.committed(a, windowOf(start, timeOf(sess)))
 	return a.result(), nil
 }
 
@@ -356,24 +363,26 @@ func (s *Store) alone(ctx context.Context, a *pending, err error) error {
 	return eventstore.NotWritten(wrap(op, err)) // it failed before the commit
 }
 
-// committed notes the versions that exist now and the time of the commit, which
-// was made after start and before the server's reply at a time of the cluster.
-func (s *Store) committed(a *pending, start time.Time, at bson.Timestamp) {
-	a.since, a.until = commitWindow(start, at)
+// committed notes the versions that exist now and when they were committed.
+func (s *Store) committed(a *pending, w commitWindow) {
+	a.since, a.until = w.since, w.until
 	for i := range a.parts {
 		s.heads.learn(a.req.Streams[i].Stream, a.parts[i].last())
 	}
 }
 
-// commitWindow bounds the time of what was committed since start. The lower
-// bound takes the clocks of servers and client to run at about the same speed;
-// it only directs a search.
-func commitWindow(start time.Time, at bson.Timestamp) (since, until bson.Timestamp) {
+// A commitWindow bounds the time of a commit in the cluster's time.
+type commitWindow struct{ since, until bson.Timestamp }
+
+// windowOf bounds the time of what was committed since start and before the
+// server's reply at a time of the cluster. The lower bound takes the clocks of
+// servers and client to run at about the same speed; it only directs a search.
+func windowOf(start time.Time, at bson.Timestamp) commitWindow {
 	if at.IsZero() {
-		return since, until
+		return commitWindow{}
 	}
 	took := uint32(time.Since(start)/time.Second) + 2
-	return bson.Timestamp{T: at.T - min(took, at.T)}, at
+	return commitWindow{since: bson.Timestamp{T: at.T - min(took, at.T)}, until: at}
 }
 
 // timeOf is the time of a session's last operation, zero where that is unknown.

@@ -186,8 +186,8 @@ func TestOneRefusedAppendOfATransaction(t *testing.T) {
 	for i, stream := range []eventstore.StreamID{"a-1", "b-1", "c-1"} {
 		req, err := eventstore.Prepare(ctx, eventstore.AppendRequest{Streams: []eventstore.StreamAppend{{Stream: stream, Expected: eventstore.NoStream, Events: eventsUpTo(2)}}}, time.Now())
 		require.NoError(t, err)
-		group[i], err = s.newAppend(req)
-		require.NoError(t, err)
+		group[i] = newPending(req, time.Now())
+		require.NoError(t, s.encode(group[i]))
 	}
 	s.flyTransaction(group)
 	require.Equal(t, []outcome{written, lost, written}, []outcome{group[0].outcome, group[1].outcome, group[2].outcome})

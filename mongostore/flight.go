@@ -33,7 +33,7 @@ func (s *Store) flyInserts(ctx context.Context, group ...*pending) {
 	for _, a := range left {
 		a.outcome, a.err = failed, s.flightFailed(ctx, err)
 	}
-	s.flown(FlightStats{Appends: len(group), Events: len(group), Duration: time.Since(start), Err: err})
+	s.flown(group, FlightStats{Appends: len(group), Events: len(group), Err: err}, start)
 }
 
 // mayPass reports whether what has failed may succeed when it is made again, after
@@ -56,10 +56,14 @@ func (s *Store) flightFailed(ctx context.Context, err error) error {
 	return err
 }
 
-func (s *Store) flown(stats FlightStats) {
+// flown tells the hooks of a flight and of what it has written.
+func (s *Store) flown(group []*pending, stats FlightStats, start time.Time) {
+	end := time.Now()
 	if hook := s.cfg.Hooks.Flight; hook != nil {
+		stats.Duration = end.Sub(start)
 		hook(stats)
 	}
+	s.appended.flown(group, end)
 }
 
 // insertEach makes one attempt and returns the appends that it leaves open, with
@@ -75,9 +79,10 @@ func (s *Store) insertEach(ctx context.Context, group []*pending) ([]*pending, e
 	at, err := insert(ctx, s.events, false, docs...)
 	s.observeTime(at)
 	if err == nil {
+		window := windowOf(start, at)
 		for _, a := range group {
 			a.outcome = written
-			s.committed(a, start, at)
+			s.committed(a, window)
 		}
 		return nil, nil
 	}
@@ -100,6 +105,7 @@ func (s *Store) settleEach(group []*pending, partly mongo.WriteException, start 
 	for _, we := range partly.WriteErrors {
 		refused[we.Index] = we
 	}
+	window := windowOf(start, at)
 	for i, a := range group {
 		we, no := refused[i]
 		switch {
@@ -115,7 +121,7 @@ func (s *Store) settleEach(group []*pending, partly mongo.WriteException, start 
 			left, reason = append(left, a), mongo.WriteException{WriteConcernError: partly.WriteConcernError, Labels: partly.Labels}
 		default:
 			a.outcome = written
-			s.committed(a, start, at)
+			s.committed(a, window)
 		}
 	}
 	return left, reason
@@ -133,7 +139,7 @@ func (s *Store) flyTransaction(group []*pending) {
 		events += a.events
 	}
 	err := s.insertTogether(ctx, group)
-	s.flown(FlightStats{Transaction: true, Appends: len(group), Events: events, Duration: time.Since(start), Err: err})
+	s.flown(group, FlightStats{Transaction: true, Appends: len(group), Events: events, Err: err}, start)
 }
 
 // insertTogether writes a group until each member has an outcome.
@@ -240,9 +246,10 @@ func (s *Store) insertGroup(ctx context.Context, group []*pending) (culprit int,
 	})
 	s.observe(sess)
 	if err == nil {
+		window := windowOf(start, timeOf(sess))
 		for _, a := range group {
 			a.outcome = written
-			s.committed(a, start, timeOf(sess))
+			s.committed(a, window)
 		}
 		return -1, nil
 	}

@@ -77,12 +77,13 @@ func (g *grouper) carry(ctx context.Context, a *pending) error {
 		return nil
 	case <-ctx.Done():
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if !a.queued {
+	if !g.leave(a) {
+		if a.mine = a.told.take(); !a.mine {
+			<-a.done // it was written, and the hook has been told
+			return nil
+		}
 		return eventstore.OutcomeUnknown(ctx.Err())
 	}
-	g.remove(a)
 	if a.maybe { // an earlier attempt
 		return eventstore.OutcomeUnknown(ctx.Err())
 	}
@@ -124,9 +125,17 @@ func (g *grouper) flyAlone(ctx context.Context, a *pending) {
 	g.store.flyInserts(ctx, a)
 }
 
-func (g *grouper) remove(a *pending) {
+// leave takes an append out of the queue. It reports false when it has left by
+// itself.
+func (g *grouper) leave(a *pending) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !a.queued {
+		return false
+	}
 	g.queue = slices.DeleteFunc(g.queue, func(o *pending) bool { return o == a })
 	a.queued = false
+	return true
 }
 
 // close refuses what is queued and what comes.

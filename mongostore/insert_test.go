@@ -74,8 +74,8 @@ func TestPartlyRefusedGroup(t *testing.T) {
 	s := srv.open(t)
 	group := make([]*pending, 4)
 	for i, stream := range []eventstore.StreamID{"taken-1", "later-1", "never-1", "fine-1"} {
-		a, err := s.newAppend(eventstore.AppendRequest{Streams: []eventstore.StreamAppend{{Stream: stream, Events: eventsUpTo(1)}}})
-		require.NoError(t, err)
+		a := newPending(eventstore.AppendRequest{Streams: []eventstore.StreamAppend{{Stream: stream, Events: eventsUpTo(1)}}}, time.Now())
+		require.NoError(t, s.encode(a))
 		group[i] = a
 	}
 	left, reason := s.settleEach(group, mongo.WriteException{WriteErrors: mongo.WriteErrors{

@@ -29,13 +29,15 @@ type Store struct {
 // shared is what of a store is the same on every client.
 type shared struct {
 	bindings
-	cfg    Config
-	heads  *heads
-	ids    *objectIDs
-	groups *grouper
-	tail   *tail
-	follow *follower
-	logger *slog.Logger
+	cfg   Config
+	heads *heads
+	// appended is Config.Hooks.Appends.
+	appended *appendsHook
+	ids      *objectIDs
+	groups   *grouper
+	tail     *tail
+	follow   *follower
+	logger   *slog.Logger
 
 	// observed is the latest operation time that a reply to this store carried.
 	// Reads ask for a state no older, so that a store sees its own writes even
@@ -74,11 +76,12 @@ func Open(ctx context.Context, client *mongo.Client, cfg Config) (*Store, error)
 		return nil, err
 	}
 	s := (&shared{
-		cfg:    cfg,
-		heads:  known,
-		ids:    ids,
-		tail:   newTail(cfg.RecentEntries),
-		logger: cfg.Logger.With(slog.String("database", cfg.Database)),
+		cfg:      cfg,
+		heads:    known,
+		appended: &appendsHook{call: cfg.Hooks.Appends},
+		ids:      ids,
+		tail:     newTail(cfg.RecentEntries),
+		logger:   cfg.Logger.With(slog.String("database", cfg.Database)),
 	}).bind(client, c)
 	s.current.Store(s)
 	s.life, s.end = context.WithCancel(context.WithoutCancel(ctx))

@@ -3,7 +3,9 @@ package metrics
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -45,7 +47,7 @@ func (m *Metrics) CommandMonitor(next *event.CommandMonitor) *event.CommandMonit
 }
 
 func (m *Metrics) started(e *event.CommandStartedEvent) {
-	f := flight{op: operation(e.CommandName, e.Command), coll: m.names.collection(target(e.CommandName, e.Command))}
+	f := flight{series: m.seriesOf(operation(e.CommandName, e.Command), m.names.collection(target(e.CommandName, e.Command)))}
 	switch e.CommandName {
 	case "aggregate":
 		_, err := e.Command.LookupErr("pipeline", "0", "$changeStream")
@@ -63,7 +65,7 @@ func (m *Metrics) succeeded(e *event.CommandSucceededEvent) {
 	}
 	m.ended(f, e.Duration)
 	if writeFailed(e.Reply) {
-		m.failures.WithLabelValues(f.op, f.coll, writeKind(e.Reply)).Inc()
+		m.failures.WithLabelValues(f.series.op, f.series.coll, writeKind(e.Reply)).Inc()
 	}
 	if f.stream || (f.cursor != 0 && m.streams.is(f.cursor)) {
 		m.changes(f, e.Reply)
@@ -76,35 +78,62 @@ func (m *Metrics) failed(e *event.CommandFailedEvent) {
 		return
 	}
 	m.ended(f, e.Duration)
-	m.failures.WithLabelValues(f.op, f.coll, kindOf(e.Failure)).Inc()
+	m.failures.WithLabelValues(f.series.op, f.series.coll, kindOf(e.Failure)).Inc()
 	m.streams.remove(f.cursor)
 }
 
 func (m *Metrics) ended(f flight, d time.Duration) {
-	of := m.seriesOf(f.op, f.coll)
-	of.operations.Inc()
-	if f.op != "get_more" || f.cursor == 0 || !m.streams.is(f.cursor) { // which waits on purpose
-		of.durations().Observe(d.Seconds())
+	f.series.operations.Inc()
+	if f.cursor == 0 || !m.streams.is(f.cursor) { // which waits on purpose
+		f.series.durations().Observe(d.Seconds())
 	}
 }
 
 // A series holds the metrics of an operation on a collection, so that the vectors
 // need not be asked for each command.
 type series struct {
+	seriesKey
 	operations prometheus.Counter
 	durations  func() prometheus.Observer // made when there is a duration
 }
 
+type seriesKey struct{ op, coll string }
+
+// A seriesMap finds series without a lock. It is replaced when one is added: their
+// number is bounded.
+type seriesMap struct {
+	known atomic.Pointer[map[seriesKey]*series]
+	mu    sync.Mutex
+}
+
 func (m *Metrics) seriesOf(op, coll string) *series {
-	k := [2]string{op, coll}
-	if s, ok := m.series.Load(k); ok {
-		return s.(*series)
+	k := seriesKey{op, coll}
+	if known := m.series.known.Load(); known != nil {
+		if s, ok := (*known)[k]; ok {
+			return s
+		}
 	}
-	s, _ := m.series.LoadOrStore(k, &series{
-		operations: m.operations.WithLabelValues(op, coll),
-		durations:  sync.OnceValue(func() prometheus.Observer { return m.durations.WithLabelValues(op, coll) }),
-	})
-	return s.(*series)
+	return m.addSeries(k)
+}
+
+func (m *Metrics) addSeries(k seriesKey) *series {
+	m.series.mu.Lock()
+	defer m.series.mu.Unlock()
+	known := map[seriesKey]*series{}
+	if old := m.series.known.Load(); old != nil {
+		if s, ok := (*old)[k]; ok {
+			return s
+		}
+		maps.Copy(known, *old)
+	}
+	s := &series{
+		seriesKey:  k,
+		operations: m.operations.WithLabelValues(k.op, k.coll),
+		durations:  sync.OnceValue(func() prometheus.Observer { return m.durations.WithLabelValues(k.op, k.coll) }),
+	}
+	known[k] = s
+	m.series.known.Store(&known)
+	return s
 }
 
 // changes counts the events in a change stream's reply.
@@ -120,7 +149,7 @@ func (m *Metrics) changes(f flight, reply bson.Raw) {
 		m.streams.remove(f.cursor)
 	}
 	if n := length(cursor.Lookup(batch)); n > 0 {
-		m.changeEvents.WithLabelValues(f.coll).Add(float64(n))
+		m.changeEvents.WithLabelValues(f.series.coll).Add(float64(n))
 	}
 }
 
@@ -204,9 +233,9 @@ type key struct {
 
 // A flight is a command under way.
 type flight struct {
-	op, coll string
-	stream   bool  // it opens a change stream
-	cursor   int64 // it reads on from this cursor
+	series *series
+	stream bool  // it opens a change stream
+	cursor int64 // it reads on from this cursor
 }
 
 // flying holds the commands under way, in parts so that many connections do not

@@ -2,7 +2,6 @@ package metrics
 
 import (
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -37,7 +36,7 @@ type Metrics struct {
 	names        *names
 	flying       flying
 	streams      streams
-	series       sync.Map // of [2]string, operation and collection, to *series
+	series       seriesMap
 }
 
 // New makes the metrics and registers them. It is an error if some of them are

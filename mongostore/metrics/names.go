@@ -62,17 +62,17 @@ func operation(name string, command bson.Raw) string {
 		}
 		return "find"
 	case "insert":
-		return oneOrMany("insert", command, "documents")
+		return oneOrMany("insert_one", "insert_many", command, "documents")
 	case "update":
 		if multi, _ := command.Lookup("updates", "0", "multi").BooleanOK(); multi {
 			return "update_many"
 		}
-		return oneOrMany("update", command, "updates")
+		return oneOrMany("update_one", "update_many", command, "updates")
 	case "delete":
 		if limit, _ := command.Lookup("deletes", "0", "limit").AsInt64OK(); limit == 0 {
 			return "delete_many"
 		}
-		return oneOrMany("delete", command, "deletes")
+		return oneOrMany("delete_one", "delete_many", command, "deletes")
 	case "findAndModify":
 		return "find_and_modify"
 	case "getMore":
@@ -93,22 +93,20 @@ func operation(name string, command bson.Raw) string {
 	return "other"
 }
 
-// oneOrMany tells a write of one document from one of several.
-func oneOrMany(op string, command bson.Raw, list string) string {
-	several := false
+// oneOrMany returns the first of two names for a write of one document, the second
+// for several.
+func oneOrMany(one, many string, command bson.Raw, list string) string {
+	op := one
 	eachField(command, func(name []byte, v bsoncore.Value) bool {
 		if string(name) != list {
 			return true
 		}
-		if first, after, ok := bsoncore.ReadElement(arrayOf(v)); ok && len(first) > 0 {
-			several = len(after) > 1 // the array's end
+		if first, after, ok := bsoncore.ReadElement(arrayOf(v)); ok && len(first) > 0 && len(after) > 1 { // the array's end
+			op = many
 		}
 		return false
 	})
-	if several {
-		return op + "_many"
-	}
-	return op + "_one"
+	return op
 }
 
 // arrayOf returns the elements of an array with the byte that ends it, none of

@@ -68,19 +68,9 @@ func (s storeMetrics) collectors() []prometheus.Collector {
 // Hooks returns hooks for mongostore.Config that measure a store.
 func (m *Metrics) Hooks() mongostore.Hooks {
 	s := m.store
-	written := s.appends.WithLabelValues("written")
 	byInsert, byTransaction := s.groupSize.WithLabelValues("insert"), s.groupSize.WithLabelValues("transaction")
-	hits, misses := s.heads.WithLabelValues("hit"), s.heads.WithLabelValues("miss")
 	return mongostore.Hooks{
-		Append: func(a mongostore.AppendStats) {
-			s.appendTime.Observe(a.Duration.Seconds())
-			if a.Err == nil && !a.Duplicate {
-				written.Inc()
-				s.events.Add(float64(a.Events))
-				return
-			}
-			s.appends.WithLabelValues(result(a)).Inc()
-		},
+		Appends: s.appended(),
 		Flight: func(f mongostore.FlightStats) {
 			if f.Transaction {
 				byTransaction.Observe(float64(f.Appends))
@@ -100,13 +90,6 @@ func (m *Metrics) Hooks() mongostore.Hooks {
 				s.recoverMissed.Add(float64(p.Logged))
 			}
 		},
-		Head: func(hit bool) {
-			if hit {
-				hits.Inc()
-			} else {
-				misses.Inc()
-			}
-		},
 		Retry: func(op string, _ error) { s.retries.WithLabelValues(retried(op)).Inc() },
 		Read: func(r mongostore.ReadStats) {
 			source := "stream"
@@ -123,6 +106,42 @@ func (m *Metrics) Hooks() mongostore.Hooks {
 	}
 }
 
+// appended counts appends that have ended.
+func (s storeMetrics) appended() func([]mongostore.AppendStats) {
+	ok := s.appends.WithLabelValues("written")
+	hits, misses := s.heads.WithLabelValues("hit"), s.heads.WithLabelValues("miss")
+	return func(ended []mongostore.AppendStats) {
+		var written, events, hit, missed int
+		for i := range ended {
+			a := &ended[i]
+			s.appendTime.Observe(a.Duration.Seconds())
+			switch a.Head {
+			case mongostore.HeadHit:
+				hit++
+			case mongostore.HeadMiss:
+				missed++
+			}
+			if a.Err != nil || a.Duplicate {
+				s.appends.WithLabelValues(result(a)).Inc()
+				continue
+			}
+			written++
+			events += a.Events
+		}
+		add(ok, written)
+		add(s.events, events)
+		add(hits, hit)
+		add(misses, missed)
+	}
+}
+
+// add leaves a counter alone that nothing is to be added to.
+func add(c prometheus.Counter, n int) {
+	if n > 0 {
+		c.Add(float64(n))
+	}
+}
+
 // retried bounds and spells the names of operations.
 func retried(op string) string {
 	switch op {
@@ -134,7 +153,7 @@ func retried(op string) string {
 	return "other"
 }
 
-func result(a mongostore.AppendStats) string {
+func result(a *mongostore.AppendStats) string {
 	switch {
 	case a.Err == nil && a.Duplicate:
 		return "duplicate"
