@@ -230,8 +230,13 @@ func (s *Store) appendGrouped(ctx context.Context, a *pending) (eventstore.Appen
 // settleRetrying is settle, made again while the server cannot be asked.
 func (s *Store) settleRetrying(ctx context.Context, a *pending, giveUp time.Time) (eventstore.AppendResult, bool, error) {
 	for attempt := 0; ; attempt++ {
-		res, done, err := s.settleOnPresentClient(ctx, a)
-		if err == nil || ofContract(err) || !s.mayPass(ctx, err) || time.Now().After(giveUp) || s.closed.Load() {
+		var done bool
+		limit := max(min(s.answer, time.Until(giveUp)), time.Millisecond)
+		res, err := answered(ctx, limit, func(ctx context.Context) (res eventstore.AppendResult, err error) {
+			res, done, err = s.settleOnPresentClient(ctx, a)
+			return res, err
+		})
+		if err == nil || ofContract(err) && !isNoAnswer(err) || !s.mayPass(ctx, err) || time.Now().After(giveUp) || s.closed.Load() {
 			return res, done, err
 		}
 		s.retried("append")(err)
@@ -326,10 +331,10 @@ func (s *Store) transactAppend(ctx context.Context, a *pending) (eventstore.Appe
 		start = time.Now()
 		first = true
 	)
-	err = transact(ctx, sess, s.again("append"), func(ctx context.Context) error {
+	err = transact(ctx, sess, s.answer, s.again("append"), func(ctx context.Context) error {
 		if a.maybe || !first {
 			// A commit may have taken effect after all, unacknowledged.
-			mine, err := s.findOwn(ctx, a)
+			mine, err := answered(ctx, s.answer, func(ctx context.Context) (bool, error) { return s.findOwn(ctx, a) })
 			if err != nil || mine {
 				res = a.result()
 				return err
@@ -337,7 +342,9 @@ func (s *Store) transactAppend(ctx context.Context, a *pending) (eventstore.Appe
 		}
 		first = false
 		var err error
-		res, err = s.writeWithin(ctx, a)
+		res, err = answered(ctx, s.answerFor(a.size), func(ctx context.Context) (eventstore.AppendResult, error) {
+			return s.writeWithin(ctx, a)
+		})
 		return duplicateIsTransient(err)
 	})
 	s.observe(sess)

@@ -18,9 +18,10 @@ func (s *Store) Head(ctx context.Context) (eventstore.Position, error) {
 		return 0, err
 	}
 	s.follow.start()
-	head, err := s.readHead(ctx)
+	reading := mongo.NewSessionContext(ctx, nil)
+	head, err := persevere(reading, s.answer, s.readHead)
 	if s.reauthenticated(ctx, err) {
-		head, err = s.readHead(ctx)
+		head, err = persevere(reading, s.answer, s.readHead)
 	}
 	return head, s.failed(ctx, "read the log's head", err)
 }
@@ -115,7 +116,8 @@ func (s *Store) await(ctx context.Context, t token) (eventstore.Position, error)
 			// From here on the tail tells of everything new. What came before
 			// is looked for once.
 			searched = true
-			if p, ok, err := s.searchLog(ctx, t, head, false); err != nil || ok {
+			p, ok, err := s.search(ctx, t, head, false)
+			if ok || err != nil && !isRetryable(err) { // or it is found by a search of all
 				return p, err
 			}
 			continue
@@ -126,10 +128,12 @@ func (s *Store) await(ctx context.Context, t token) (eventstore.Position, error)
 				searched = false // some may have passed unseen
 			}
 		case <-timer.C:
-			if p, ok, err := s.searchLog(ctx, t, head, true); err != nil || ok {
+			if p, ok, err := s.search(ctx, t, head, true); err != nil || ok {
 				return p, err
 			}
-			if err := s.checkExists(ctx, t); err != nil {
+			if _, err := persevere(ctx, s.answer, func(ctx context.Context) (struct{}, error) {
+				return struct{}{}, s.checkExists(ctx, t)
+			}); err != nil {
 				return 0, err
 			}
 			patience = min(2*patience, time.Minute)
@@ -154,11 +158,33 @@ func (s *Store) checkExists(ctx context.Context, t token) error {
 		return err
 	}
 	defer done()
-	n, err := s.events.CountDocuments(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: t.ids}}}})
-	if err == nil && n < int64(len(t.ids)) {
-		return &eventstore.InvalidError{What: "token", Reason: "names an event that is not in database " + s.db.Name()}
+	// A new primary may not know yet that what its predecessor has acknowledged is
+	// there to stay. Reads of a session do not go back behind the time of a reply, so
+	// the second one sees everything of the token's time if the first one came to it.
+	for range 2 {
+		n, err := s.events.CountDocuments(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: t.ids}}}})
+		if err != nil || n == int64(len(t.ids)) || packTime(timeOf(mongo.SessionFromContext(ctx))) < packTime(t.until) {
+			return err
+		}
 	}
-	return err
+	return &eventstore.InvalidError{What: "token", Reason: "names an event that is not in database " + s.db.Name()}
+}
+
+// searchAnswers is how many times as long as for another question a search of all of
+// the log may take.
+const searchAnswers = 6
+
+// search is searchLog, made again when the server was lost meanwhile.
+func (s *Store) search(ctx context.Context, t token, head eventstore.Position, all bool) (p eventstore.Position, ok bool, err error) {
+	limit := s.answer
+	if all {
+		limit *= searchAnswers
+	}
+	p, err = persevere(ctx, limit, func(ctx context.Context) (p eventstore.Position, err error) {
+		p, ok, err = s.searchLog(ctx, t, head, all)
+		return p, err
+	})
+	return p, ok, err
 }
 
 // searchWindow is how many documents of the log are searched at a time at first;

@@ -72,11 +72,15 @@ func (s *Store) insertEach(ctx context.Context, group []*pending) ([]*pending, e
 	s = s.enter(ctx)
 	defer s.leave()
 	docs := make([]bson.Raw, len(group))
+	size := 0
 	for i, a := range group {
 		docs[i] = a.parts[0].docs[0]
+		size += len(docs[i])
 	}
 	start := time.Now()
-	at, err := insert(ctx, s.events, false, docs...)
+	at, err := answered(ctx, s.answerFor(size), func(ctx context.Context) (bson.Timestamp, error) {
+		return insert(ctx, s.events, false, docs...)
+	})
 	s.observeTime(at)
 	if err == nil {
 		window := windowOf(start, at)
@@ -216,9 +220,11 @@ func (s *Store) insertGroup(ctx context.Context, group []*pending) (culprit int,
 	defer sess.EndSession(context.WithoutCancel(ctx))
 	var docs []bson.Raw
 	var owner []int
+	size := 0
 	var records []appendRecord
 	var recordOwner []int
 	for i, a := range group {
+		size += a.size
 		for p := range a.parts {
 			docs = append(docs, a.parts[p].docs...)
 			for range a.parts[p].docs {
@@ -231,14 +237,21 @@ func (s *Store) insertGroup(ctx context.Context, group []*pending) (culprit int,
 		}
 	}
 	start := time.Now()
-	err = transact(ctx, sess, s.again("append"), func(ctx context.Context) error {
+	err = transact(ctx, sess, s.answer, s.again("append"), func(ctx context.Context) error {
 		if len(records) > 0 {
-			if _, err := s.appends.InsertMany(ctx, records); err != nil {
+			err := ask(ctx, s.answer, func(ctx context.Context) error {
+				_, err := s.appends.InsertMany(ctx, records)
+				return err
+			})
+			if err != nil {
 				culprit = refuse(group, recordOwner, err)
 				return err
 			}
 		}
-		_, err := s.events.InsertMany(ctx, docs)
+		err := ask(ctx, s.answerFor(size), func(ctx context.Context) error {
+			_, err := s.events.InsertMany(ctx, docs)
+			return err
+		})
 		if err != nil {
 			culprit = refuse(group, owner, err)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -33,13 +34,17 @@ type follower struct {
 	store *Store // in a turn, as bound to the turn's client
 	owner string
 	once  sync.Once
+	// unanswered counts the turns in a row in which a change stream was asked and
+	// never answered. It is given longer the next time: one that is opened at an old
+	// place may have much to read.
+	unanswered *atomic.Int32
 
 	mu      sync.Mutex
 	endTurn context.CancelFunc
 }
 
 func newFollower(s *Store) *follower {
-	return &follower{store: s, owner: eventstore.NewEventID().String()}
+	return &follower{store: s, owner: eventstore.NewEventID().String(), unanswered: new(atomic.Int32)}
 }
 
 // restart makes the follower go on with the client of the moment.
@@ -61,7 +66,7 @@ func (f *follower) onPresentClient(ctx context.Context) error {
 	f.mu.Unlock()
 	s := f.store.enter(turn) // after endTurn: a Rebind in between ends the turn
 	defer s.leave()
-	err := (&follower{store: s, owner: f.owner}).turn(turn)
+	err := (&follower{store: s, owner: f.owner, unanswered: f.unanswered}).turn(turn)
 	if turn.Err() != nil {
 		return nil
 	}
@@ -154,7 +159,9 @@ func (f *follower) turn(ctx context.Context) error {
 }
 
 func (f *follower) acquire(ctx context.Context) (projection.Lease, error) {
-	return f.store.Leases().AcquireLease(ctx, sequencerLease, f.owner, f.store.cfg.LeaseTTL)
+	return answered(ctx, f.store.answer, func(ctx context.Context) (projection.Lease, error) {
+		return f.store.Leases().AcquireLease(ctx, sequencerLease, f.owner, f.store.cfg.LeaseTTL)
+	})
 }
 
 // campaign tries to get the lease until it succeeds or ctx ends.
@@ -200,7 +207,7 @@ func (f *follower) sequence(ctx context.Context, lease projection.Lease) error {
 		defer close(kept)
 		f.keep(run, cancel)
 	}()
-	err := (&sequencer{store: f.store}).run(run)
+	err := newSequencer(f).run(run)
 	lost := run.Err() != nil && ctx.Err() == nil
 	cancel()
 	<-kept
@@ -223,37 +230,33 @@ func (f *follower) watch(ctx context.Context) error {
 		return err
 	}
 	defer sess.EndSession(context.WithoutCancel(ctx))
-	now, err := s.clusterTime(ctx, sess)
-	if err != nil {
-		return err
-	}
-	cs, err := s.log.Watch(ctx,
-		mongo.Pipeline{
-			{{Key: "$match", Value: bson.D{{Key: "operationType", Value: bson.D{{Key: "$in", Value: append(bson.A{"insert"}, endings()...)}}}}}},
-			{{Key: "$project", Value: bson.D{{Key: "operationType", Value: 1}, {Key: "fullDocument", Value: 1}}}},
-		},
-		options.ChangeStream().SetStartAtOperationTime(&now).SetMaxAwaitTime(awaitTime).SetBatchSize(100))
+	cs, err := openStream(ctx, s.answer, f.unanswered, func(ctx context.Context) (*mongo.ChangeStream, error) {
+		return s.watchLog(ctx, sess)
+	})
 	if err != nil {
 		return err
 	}
 	defer closeChangeStream(ctx, cs)
 	// What was inserted before the stream begins is read; the session makes the
 	// read see all of it.
-	if err := s.catchUp(mongo.NewSessionContext(ctx, sess)); err != nil {
+	catchUp := func(ctx context.Context) error { return s.catchUp(mongo.NewSessionContext(ctx, sess)) }
+	if err := ask(ctx, s.answer, catchUp); err != nil {
 		return err
 	}
 	s.tail.fail(nil)
 	var decoder logDecoder
 	for {
-		if !cs.TryNext(ctx) {
-			if err := cs.Err(); err != nil {
-				return err
-			}
-			if cs.ID() == 0 {
-				return errStreamEnded
-			}
+		next, err := tryNext(ctx, cs, s.answer, f.unanswered)
+		switch {
+		case err != nil:
+			return err
+		case !next && cs.ID() == 0:
+			return errStreamEnded
+		case !next:
 			continue
 		}
+		// Readers ask for a state no older than what they were told of.
+		s.observe(sess)
 		if op, _ := cs.Current.Lookup("operationType").StringValueOK(); op != "insert" {
 			return errStreamEnded
 		}
@@ -266,11 +269,53 @@ func (f *follower) watch(ctx context.Context) error {
 			return err
 		}
 		if !s.tail.add(d) {
-			if err := s.catchUp(mongo.NewSessionContext(ctx, sess)); err != nil {
+			if err := ask(ctx, s.answer, catchUp); err != nil {
 				return err
 			}
 		}
 	}
+}
+
+// watchLog opens a change stream of the log from now on, in a session, whose time is
+// that of what the stream has brought.
+func (s *Store) watchLog(ctx context.Context, sess *mongo.Session) (*mongo.ChangeStream, error) {
+	now, err := s.clusterTime(ctx, sess)
+	if err != nil {
+		return nil, err
+	}
+	return s.log.Watch(mongo.NewSessionContext(ctx, sess),
+		mongo.Pipeline{
+			{{Key: "$match", Value: bson.D{{Key: "operationType", Value: bson.D{{Key: "$in", Value: append(bson.A{"insert"}, endings()...)}}}}}},
+			{{Key: "$project", Value: bson.D{{Key: "operationType", Value: 1}, {Key: "fullDocument", Value: 1}}}},
+		},
+		options.ChangeStream().SetStartAtOperationTime(&now).SetMaxAwaitTime(awaitTime).SetBatchSize(100))
+}
+
+// openStream opens a change stream, which has to answer within a time, longer when
+// it has not done so before.
+func openStream(ctx context.Context, answer time.Duration, unanswered *atomic.Int32, open func(context.Context) (*mongo.ChangeStream, error)) (*mongo.ChangeStream, error) {
+	cs, err := answered(ctx, answer<<min(unanswered.Load(), 5), open)
+	if isNoAnswer(err) {
+		unanswered.Add(1)
+	}
+	return cs, err
+}
+
+// tryNext is the change stream's, which has to answer as for [openStream], and its
+// error.
+func tryNext(ctx context.Context, cs *mongo.ChangeStream, answer time.Duration, unanswered *atomic.Int32) (next bool, err error) {
+	if cs.RemainingBatchLength() > 0 { // nobody is asked
+		return cs.TryNext(ctx), cs.Err()
+	}
+	limit := awaitTime + answer<<min(unanswered.Load(), 5)
+	next, err = answered(ctx, limit, func(ctx context.Context) (bool, error) { return cs.TryNext(ctx), cs.Err() })
+	switch {
+	case isNoAnswer(err):
+		unanswered.Add(1)
+	case err == nil:
+		unanswered.Store(0)
+	}
+	return next, err
 }
 
 // errStreamEnded says that a change stream has come to its end: its collection
@@ -307,6 +352,7 @@ func (s *Store) catchUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.observe(mongo.SessionFromContext(ctx)) // before anybody reads what is there
 	if !known || last.last() > head+eventstore.Position(s.cfg.RecentEntries) {
 		s.tail.skip(last.last(), last.mark)
 		return nil
@@ -326,6 +372,7 @@ func (s *Store) catchUp(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		s.observe(mongo.SessionFromContext(ctx))
 		if !s.tail.add(d) {
 			s.tail.skip(d.last(), d.mark)
 		}

@@ -31,7 +31,8 @@ const (
 // backup without the other.
 var ErrMissingEvent = errors.New("the log names an event that is missing")
 
-// ReadLog implements [eventstore.Log]. What the filter rejects is not fetched.
+// ReadLog implements [eventstore.Log]. What the filter rejects is not fetched. When
+// the server is lost meanwhile, it goes on with the next primary if there is one soon.
 func (s *Store) ReadLog(ctx context.Context, q eventstore.LogQuery) iter.Seq2[eventstore.Event, error] {
 	return func(yield func(eventstore.Event, error) bool) {
 		if err := s.ready(ctx); err != nil {
@@ -91,7 +92,7 @@ func (r *logReading) run(ctx context.Context) error {
 	defer stop()
 	through := r.query.Through
 	if head, known, _, _ := r.store.tail.state(); through == 0 || !known || head < through {
-		head, err := r.store.readHead(ctx)
+		head, err := persevere(ctx, r.store.answer, r.store.readHead)
 		if err != nil {
 			return err
 		}
@@ -166,7 +167,8 @@ type logSource struct {
 
 	wanted  []wantedEvent // entries that passed and are not fetched yet
 	cursor  *mongo.Cursor
-	done    func() // ends the cursor's session
+	session *mongo.Session // the cursor's
+	done    func()         // ends it
 	decoder logDecoder
 	events  eventDecoder
 }
@@ -205,9 +207,21 @@ func (src *logSource) close(ctx context.Context) {
 	}
 }
 
-// fetch returns the next events, none at the end. Each call works on the client
-// of the moment: a long reading does not keep an old one in use.
+// fetch returns the next events, none at the end. When the server is lost meanwhile,
+// it goes on with the one that is primary then.
 func (src *logSource) fetch(ctx context.Context) ([]eventstore.Event, error) {
+	return persevere(ctx, src.reading.store.answer, func(ctx context.Context) ([]eventstore.Event, error) {
+		events, err := src.fetchOnPresentClient(ctx)
+		if err != nil {
+			src.close(ctx)
+		}
+		return events, err
+	})
+}
+
+// fetchOnPresentClient works on the client of the moment: a long reading does not
+// keep an old one in use.
+func (src *logSource) fetchOnPresentClient(ctx context.Context) ([]eventstore.Event, error) {
 	s := src.reading.store.enter(ctx)
 	defer s.leave()
 	if s != src.store {
@@ -269,6 +283,7 @@ func (src *logSource) take(ctx context.Context, size int) error {
 			src.close(ctx)
 			return err
 		}
+		src.store.observe(src.session) // the events are read as of then, or later
 		d, err := src.decoder.decode(src.cursor.Current)
 		if err != nil {
 			return err
@@ -301,7 +316,7 @@ func (src *logSource) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	src.done = done
+	src.session, src.done = mongo.SessionFromContext(ctx), done
 	first, _, err := s.markAt(ctx, src.next+1)
 	if err != nil && !errors.Is(err, mongo.ErrNoDocuments) {
 		return err

@@ -82,7 +82,9 @@ func (q *sequencer) recover(ctx context.Context) error {
 	if err := r.setMark(ctx); err != nil {
 		return err
 	}
-	cs, err := q.watch(ctx, options.ChangeStream().SetStartAtOperationTime(&start))
+	cs, err := persevere(ctx, 0, func(ctx context.Context) (*mongo.ChangeStream, error) {
+		return q.open(ctx, options.ChangeStream().SetStartAtOperationTime(&start))
+	})
 	if err != nil {
 		return err
 	}
@@ -261,10 +263,19 @@ func (r *recovery) log(ctx context.Context, e logEntry) error {
 func (r *recovery) setMark(ctx context.Context) error {
 	r.markID = r.seq.store.ids.next()
 	mark := encodeMarker(r.markID, eventstore.StreamID(markType), eventstore.Version(1+rand.Int64N(math.MaxInt64-1)), markType) //nolint:gosec // unique, not secret
-	if _, err := r.seq.store.events.InsertOne(ctx, mark); err != nil {
+	_, err := persevere(ctx, r.seq.store.answer, func(ctx context.Context) (struct{}, error) {
+		_, err := r.seq.store.events.InsertOne(ctx, mark)
+		if mongo.IsDuplicateKeyError(err) { // by an attempt before
+			err = nil
+		}
+		return struct{}{}, err
+	})
+	if err != nil {
 		return err
 	}
-	err := r.seq.store.deleteMarkers(ctx, []bson.Raw{mark})
+	err = ask(ctx, r.seq.store.answer, func(ctx context.Context) error {
+		return r.seq.store.deleteMarkers(ctx, []bson.Raw{mark})
+	})
 	if err != nil && ctx.Err() == nil && errors.Is(Classify("", err), ErrConnection) {
 		return nil // one mark more in the collection does no harm
 	}

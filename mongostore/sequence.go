@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -36,7 +37,8 @@ const (
 // So whoever writes a document, it holds what the change stream gives behind the
 // document before.
 type sequencer struct {
-	store *Store
+	store      *Store
+	unanswered *atomic.Int32 // the follower's
 
 	head  eventstore.Position
 	mark  bson.Timestamp
@@ -49,10 +51,14 @@ type sequencer struct {
 // errOvertaken says that another sequencer has written at our position.
 var errOvertaken = errors.New("overtaken by another sequencer")
 
+func newSequencer(f *follower) *sequencer {
+	return &sequencer{store: f.store, unanswered: f.unanswered}
+}
+
 // run sequences until ctx ends or something fails.
 func (q *sequencer) run(ctx context.Context) error {
 	for attempt := 0; ; attempt++ {
-		if err := q.load(ctx); err != nil {
+		if err := ask(ctx, q.store.answer, q.load); err != nil {
 			return err
 		}
 		before := q.head
@@ -114,12 +120,15 @@ func (q *sequencer) load(ctx context.Context) error {
 func (q *sequencer) note(ctx context.Context, token bson.Raw) error {
 	q.noted = time.Now()
 	q.token = token
-	_, err := q.store.meta.UpdateOne(ctx,
-		bson.D{{Key: "_id", Value: "sequencer"}, {Key: "head", Value: bson.D{{Key: "$lte", Value: int64(q.head)}}}},
-		bson.D{{Key: "$set", Value: bson.D{
-			{Key: "head", Value: int64(q.head)}, {Key: "cluster_time", Value: q.mark}, {Key: "token", Value: token},
-		}}},
-		options.UpdateOne().SetUpsert(true))
+	err := ask(ctx, q.store.answer, func(ctx context.Context) error {
+		_, err := q.store.meta.UpdateOne(ctx,
+			bson.D{{Key: "_id", Value: "sequencer"}, {Key: "head", Value: bson.D{{Key: "$lte", Value: int64(q.head)}}}},
+			bson.D{{Key: "$set", Value: bson.D{
+				{Key: "head", Value: int64(q.head)}, {Key: "cluster_time", Value: q.mark}, {Key: "token", Value: token},
+			}}},
+			options.UpdateOne().SetUpsert(true))
+		return err
+	})
 	if mongo.IsDuplicateKeyError(err) { // somebody has noted more
 		return nil
 	}
@@ -130,7 +139,7 @@ func (q *sequencer) note(ctx context.Context, token bson.Raw) error {
 // gives. When the place is lost it recovers first.
 func (q *sequencer) sequence(ctx context.Context) error {
 	if q.token != nil {
-		cs, err := q.watch(ctx, options.ChangeStream().SetResumeAfter(q.token))
+		cs, err := q.open(ctx, options.ChangeStream().SetResumeAfter(q.token))
 		lost := isHistoryLost(err) || isRefusedToken(err)
 		if err == nil {
 			err = q.pump(ctx, cs, nil)
@@ -141,7 +150,7 @@ func (q *sequencer) sequence(ctx context.Context) error {
 			return err
 		}
 		q.store.logger.WarnContext(ctx, "the sequencer has lost its place in the oplog and compares events and log", slog.Any("error", err))
-		if err := q.load(ctx); err != nil {
+		if err := ask(ctx, q.store.answer, q.load); err != nil {
 			return err
 		}
 	}
@@ -156,6 +165,13 @@ func isHistoryLost(err error) bool { return err != nil && errors.Is(Classify("",
 func isRefusedToken(err error) bool {
 	e, ok := errors.AsType[*Error](Classify("", err))
 	return ok && isServerError(err) && !e.Retryable && (e.Kind == ErrQuery || e.Kind == ErrInvalidOperation)
+}
+
+// open opens the change stream of events, as [openStream] does.
+func (q *sequencer) open(ctx context.Context, opts *options.ChangeStreamOptionsBuilder) (*mongo.ChangeStream, error) {
+	return openStream(ctx, q.store.answer, q.unanswered, func(ctx context.Context) (*mongo.ChangeStream, error) {
+		return q.watch(ctx, opts)
+	})
 }
 
 // watch opens the change stream of events, cut down to what the log needs.
@@ -204,7 +220,7 @@ func (q *sequencer) pump(ctx context.Context, cs *mongo.ChangeStream, filter *re
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
-		readFeeds(ctx, cs, q.store.cfg.LogBatch, feeds)
+		q.readFeeds(ctx, cs, feeds)
 	}()
 	defer func() { cancel(); <-read }()
 	var next *feed // taken from the channel and too much for the document
@@ -252,10 +268,11 @@ func (q *sequencer) pump(ctx context.Context, cs *mongo.ChangeStream, filter *re
 	}
 }
 
-// readFeeds reads the change stream until it or ctx ends. A feed has at most size
-// items.
-func readFeeds(ctx context.Context, cs *mongo.ChangeStream, size int, feeds chan<- feed) {
+// readFeeds reads the change stream until it or ctx ends. A feed has at most as many
+// items as a document of the log.
+func (q *sequencer) readFeeds(ctx context.Context, cs *mongo.ChangeStream, feeds chan<- feed) {
 	var (
+		size    = q.store.cfg.LogBatch
 		decoder logDecoder
 		f       feed
 	)
@@ -269,12 +286,13 @@ func readFeeds(ctx context.Context, cs *mongo.ChangeStream, size int, feeds chan
 		}
 	}
 	for {
-		if !cs.TryNext(ctx) {
-			if f.err = cs.Err(); f.err == nil && cs.ID() == 0 {
+		next, err := tryNext(ctx, cs, q.store.answer, q.unanswered)
+		if !next {
+			if f.err = err; err == nil && cs.ID() == 0 {
 				f.err = errStreamEnded
 			}
 			f.token = slices.Clone(cs.ResumeToken())
-			if !send() || f.err != nil || cs.Err() != nil || cs.ID() == 0 {
+			if ended := f.err != nil; !send() || ended {
 				return
 			}
 			continue
@@ -396,7 +414,10 @@ func (q *sequencer) insert(ctx context.Context, doc bson.Raw, recovered bool) er
 		_, err := q.store.log.InsertOne(ctx, doc)
 		return err
 	}
-	_, err := insert(ctx, q.store.log, true, doc)
+	at, err := answered(ctx, q.store.answer, func(ctx context.Context) (bson.Timestamp, error) {
+		return insert(ctx, q.store.log, true, doc)
+	})
+	q.store.observeTime(at) // readers ask for a state no older than what they were told of
 	return err
 }
 

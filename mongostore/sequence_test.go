@@ -89,7 +89,7 @@ func TestSequencersRacing(t *testing.T) {
 		stores[i] = srv.open(t, never)
 		racing.Go(func() {
 			for ctx.Err() == nil {
-				_ = (&sequencer{store: stores[i]}).run(ctx)
+				_ = newSequencer(stores[i].follow).run(ctx)
 			}
 		})
 	}
@@ -111,7 +111,7 @@ func TestSequencerPausedBeyondItsLease(t *testing.T) {
 	sleeper, other := srv.open(t, never), srv.open(t, never)
 	_, err := eventstore.Append(ctx, sleeper, "a-1", eventstore.NoStream, eventsUpTo(3)...)
 	require.NoError(t, err)
-	q := &sequencer{store: sleeper}
+	q := newSequencer(sleeper.follow)
 	require.NoError(t, q.load(ctx))
 	// It has read three events and is about to insert them ...
 	for e, err := range sleeper.ReadStream(ctx, "a-1", eventstore.StreamQuery{}) {
@@ -125,7 +125,7 @@ func TestSequencerPausedBeyondItsLease(t *testing.T) {
 	// ... when another one takes over and goes on.
 	run, cancel := context.WithCancel(ctx)
 	ran := make(chan struct{})
-	go func() { defer close(ran); _ = (&sequencer{store: other}).run(run) }()
+	go func() { defer close(ran); _ = newSequencer(other.follow).run(run) }()
 	res, err := eventstore.Append(ctx, other, "a-1", eventstore.Exact(3), eventsUpTo(2)...)
 	require.NoError(t, err)
 	_, err = other.Await(ctx, res.Token)
@@ -308,7 +308,7 @@ func TestRecoveryInterrupted(t *testing.T) {
 				}
 			}
 		})
-		_ = (&sequencer{store: s}).run(ctx)
+		_ = newSequencer(s.follow).run(ctx)
 		cancel()
 	}
 	close(stop)

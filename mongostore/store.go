@@ -44,6 +44,8 @@ type shared struct {
 	// when another server has become primary since.
 	observed atomic.Uint64
 
+	answer time.Duration // see answerTime
+
 	// life ends with Close; what the store runs on its own account runs in it.
 	life   context.Context
 	end    context.CancelFunc
@@ -84,6 +86,7 @@ func Open(ctx context.Context, client *mongo.Client, cfg Config) (*Store, error)
 		logger:   cfg.Logger.With(slog.String("database", cfg.Database)),
 	}).bind(client, c)
 	s.current.Store(s)
+	s.answer = answerTime
 	s.life, s.end = context.WithCancel(context.WithoutCancel(ctx))
 	s.groups = newGrouper(s)
 	s.follow = newFollower(s)

@@ -188,7 +188,7 @@ func (s *Store) change(ctx context.Context, op string, stream eventstore.StreamI
 			return struct{}{}, s.failed(ctx, op, err)
 		}
 		defer sess.EndSession(context.WithoutCancel(ctx))
-		err = transact(ctx, sess, s.again(verb), within)
+		err = transact(ctx, sess, s.answer, s.again(verb), within)
 		s.observe(sess)
 		return struct{}{}, s.failed(ctx, op, err)
 	})

@@ -42,20 +42,20 @@ func WithTransaction(ctx context.Context, client *mongo.Client, fn func(ctx cont
 		return wrap("start a session", err)
 	}
 	defer sess.EndSession(context.WithoutCancel(ctx))
-	return transact(ctx, sess, nil, fn)
+	return transact(ctx, sess, answerTime, nil, fn)
 }
 
 // TransactIn is [WithTransaction] in a session of the caller's, which can be asked
 // for the time of the commit afterwards.
 func TransactIn(ctx context.Context, sess *mongo.Session, fn func(ctx context.Context) error) error {
-	return transact(ctx, sess, nil, fn)
+	return transact(ctx, sess, answerTime, nil, fn)
 }
 
 // transact is the loop that the drivers' specification describes, with short
 // pauses between attempts: transactions here are small, and long pauses starve
 // writers of a busy stream. again is asked before each further attempt, after what
-// error, and may be nil.
-func transact(ctx context.Context, sess *mongo.Session, again func(error) bool, fn func(ctx context.Context) error) error {
+// error, and may be nil. A commit is answered in a time, or made again.
+func transact(ctx context.Context, sess *mongo.Session, answer time.Duration, again func(error) bool, fn func(ctx context.Context) error) error {
 	opts := options.Transaction().
 		SetReadConcern(readconcern.Snapshot()).
 		SetWriteConcern(writeconcern.Majority()).
@@ -74,7 +74,7 @@ func transact(ctx context.Context, sess *mongo.Session, again func(error) bool, 
 			err = ctx.Err()
 		}
 		if err == nil && sess.TransactionRunning() {
-			err = commit(ctx, sess, again)
+			err = commit(ctx, sess, answer, again)
 			if err == nil {
 				return nil
 			}
@@ -128,11 +128,11 @@ func abort(ctx context.Context, sess *mongo.Session) {
 }
 
 // commit repeats a commit of unknown outcome until it is known or ctx ends.
-func commit(ctx context.Context, sess *mongo.Session, again func(error) bool) error {
+func commit(ctx context.Context, sess *mongo.Session, answer time.Duration, again func(error) bool) error {
 	sending, cancel := outlasting(ctx)
 	defer cancel()
 	for attempt := 0; ; attempt++ {
-		err := sess.CommitTransaction(sending)
+		err := ask(sending, answer, sess.CommitTransaction)
 		if err == nil || !hasLabel(err, driver.UnknownTransactionCommitResult) || hasCode(err, 50) {
 			if err != nil && attempt > 0 && !isServerError(err) {
 				return eventstore.OutcomeUnknown(wrap("commit", err)) // an attempt before may have been heard
