@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -120,14 +121,22 @@ func TestReadyAndLive(t *testing.T) {
 	t.Parallel()
 	c, err := connect(t, mongosim.Start(t), client.Config{})
 	require.NoError(t, err)
-	reachable := client.Reachable(client.NewHealthHandler(c, client.HealthConfig{}))
+	reachable := client.Reachable(client.NewHealthHandler(c, client.HealthConfig{Timeout: time.Minute, CacheFor: time.Nanosecond, SlowPing: time.Minute}))
 	lag := func(n int64, err error) client.Check {
 		return client.LagBelow("orders", 100, func(context.Context) (int64, error) { return n, err })
 	}
-	code, body := get(t, client.Ready(reachable, lag(100, nil)))
+	// answered asks until the server has answered in time.
+	answered := func(h http.Handler) (code int, body string) {
+		require.Eventually(t, func() bool {
+			code, body = get(t, h)
+			return strings.Contains(body, `"mongodb":"ok"`)
+		}, time.Minute, time.Millisecond)
+		return code, body
+	}
+	code, body := answered(client.Ready(reachable, lag(100, nil)))
 	require.Equal(t, http.StatusOK, code)
 	require.JSONEq(t, `{"status":"ready","checks":{"mongodb":"ok","orders":"ok"}}`, body)
-	code, body = get(t, client.Ready(reachable, lag(101, nil)))
+	code, body = answered(client.Ready(reachable, lag(101, nil)))
 	require.Equal(t, http.StatusServiceUnavailable, code)
 	require.JSONEq(t, `{"status":"not ready","checks":{"mongodb":"ok","orders":"lags 101 events behind, more than 100"}}`, body)
 	code, _ = get(t, client.Ready(lag(0, errors.New("boom"))))

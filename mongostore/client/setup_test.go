@@ -30,7 +30,7 @@ func connect(t *testing.T, server *mongosim.Server, cfg client.Config) (*client.
 	t.Helper()
 	cfg.URI, cfg.Dialer, cfg.SimulationMode = server.URI(), server, client.SimulationServer
 	if cfg.ServerSelectionTimeout == 0 {
-		cfg.ServerSelectionTimeout = 5 * time.Second
+		cfg.ServerSelectionTimeout = time.Minute
 	}
 	return open(t, cfg)
 }

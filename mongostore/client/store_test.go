@@ -201,12 +201,12 @@ func TestRefusalIsNoticedOnAnybodysConnection(t *testing.T) {
 func TestProviderIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	var calls atomic.Int64
+	start := time.Now()
 	c, err := connect(t, mongosim.Start(t, withUsers), client.Config{Credentials: client.ProviderFunc(func(context.Context) (client.Credential, error) {
 		calls.Add(1)
 		return client.Credential{Username: "first", Password: "pw 1", Expires: time.Now().Add(-time.Hour)}, nil
 	})})
 	require.NoError(t, err)
-	start := time.Now()
 	var callers sync.WaitGroup
 	for range 100 {
 		callers.Go(func() { assert.NoError(t, c.Refresh(t.Context())) })
