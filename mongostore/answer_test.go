@@ -16,7 +16,7 @@ import (
 func (srv server) hurried(t testing.TB, change ...func(*Config)) *Store {
 	t.Helper()
 	s := srv.open(t, change...)
-	s.answer = 300 * time.Millisecond
+	s.answer = time.Second
 	return s
 }
 
@@ -67,7 +67,7 @@ func TestAppendsSurviveAServerThatHangs(t *testing.T) {
 			other := srv.open(t, never)
 			_, err := eventstore.Append(ctx, other, "a-1", eventstore.NoStream, event(1))
 			require.NoError(t, err)
-			s := srv.hurried(t, never, func(c *Config) { c.WriteTimeout = patience })
+			s := srv.hurried(t, never, func(c *Config) { c.WriteTimeout = 5 * time.Minute })
 			hangs(t, srv, c.command)
 			req := c.request()
 			res, err := s.Append(ctx, req)
@@ -166,4 +166,47 @@ func TestAwaitSurvivesAServerThatHangs(t *testing.T) {
 	got, err := s.Await(ctx, res.Token)
 	require.NoError(t, err)
 	require.Equal(t, want, got)
+}
+
+// Whose time is up when a server hangs for longer than WriteTimeout is the store, not
+// the caller: the error says so, and that making it again may succeed.
+func TestTimeOfTheStoreIsNotTheCallers(t *testing.T) {
+	t.Parallel()
+	checked := func(ctx context.Context, s *Store) error {
+		_, err := s.Append(ctx, eventstore.AppendRequest{Streams: []eventstore.StreamAppend{
+			{Stream: "a-1", Expected: eventstore.Any, Events: eventsUpTo(1)},
+			{Stream: "b-1", Expected: eventstore.NoStream},
+		}})
+		return err
+	}
+	several := func(ctx context.Context, s *Store) error {
+		_, err := eventstore.Append(ctx, s, "a-1", eventstore.NoStream, eventsUpTo(2)...)
+		return err
+	}
+	remove := func(ctx context.Context, s *Store) error { return s.Delete(ctx, "a-1", eventstore.Any) }
+	for name, c := range map[string]struct {
+		command string
+		call    func(context.Context, *Store) error
+		outcome error
+	}{
+		"the commit of an append that checks": {"commitTransaction", checked, nil},
+		"the reads of an append that checks":  {"find", checked, eventstore.ErrNotWritten},
+		"the commit of an append":             {"commitTransaction", several, nil},
+		"the commit of a deletion":            {"commitTransaction", remove, nil},
+		"the reads of a deletion":             {"find", remove, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			srv := simMigrated(t)
+			s := srv.open(t, never, func(c *Config) { c.WriteTimeout = 200 * time.Millisecond })
+			require.NoError(t, srv.sim.FailCommand(mongosim.FailPoint{Commands: []string{c.command}, Block: time.Hour}))
+			err := c.call(testContext(t), s)
+			srv.sim.ClearFailPoint()
+			require.NotErrorIs(t, err, context.DeadlineExceeded)
+			require.ErrorIs(t, err, eventstore.ErrUnavailable)
+			if c.outcome != nil {
+				require.ErrorIs(t, err, c.outcome)
+			}
+		})
+	}
 }

@@ -361,13 +361,29 @@ func (s *Store) transactAppend(ctx context.Context, a *pending) (eventstore.Appe
 // alone marks the error of an append in a transaction of its own.
 func (s *Store) alone(ctx context.Context, a *pending, err error) error {
 	op := fmt.Sprintf("append to %q", a.req.Streams[0].Stream)
+	unknown := errors.Is(err, eventstore.ErrOutcomeUnknown)
+	marked := unknown || errors.Is(err, eventstore.ErrNotWritten)
 	switch {
-	case errors.Is(err, eventstore.ErrOutcomeUnknown), errors.Is(err, eventstore.ErrNotWritten):
+	case ctx.Err() != nil && unknown:
+		return eventstore.OutcomeUnknown(s.givenUp(op, err))
+	case ctx.Err() != nil && (!marked || ofContext(err)):
+		e := s.givenUp(op, err)
+		e.Outcome = WrittenNothing
+		return eventstore.NotWritten(e)
+	case marked:
 		return err
-	case ctx.Err() != nil:
-		return eventstore.NotWritten(&Error{Op: op, Kind: ErrTimeout, Retryable: true, Outcome: WrittenNothing, Err: fmt.Errorf("given up after %s: %v", s.cfg.WriteTimeout, err)}) //nolint:errorlint // the deadline is not the caller's
 	}
 	return eventstore.NotWritten(wrap(op, err)) // it failed before the commit
+}
+
+func ofContext(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+}
+
+// givenUp is the error of an operation that has taken all of WriteTimeout. The
+// deadline that has passed is not its caller's.
+func (s *Store) givenUp(op string, err error) *Error {
+	return &Error{Op: op, Kind: ErrTimeout, Retryable: true, Err: fmt.Errorf("given up after %s: %v", s.cfg.WriteTimeout, err)} //nolint:errorlint // see above
 }
 
 // committed notes the versions that exist now and when they were committed.

@@ -190,6 +190,9 @@ func (s *Store) change(ctx context.Context, op string, stream eventstore.StreamI
 		defer sess.EndSession(context.WithoutCancel(ctx))
 		err = transact(ctx, sess, s.answer, s.again(verb), within)
 		s.observe(sess)
+		if ctx.Err() != nil && s.life.Err() == nil && (ofContext(err) || isRetryable(err)) {
+			return struct{}{}, s.givenUp(op, err)
+		}
 		return struct{}{}, s.failed(ctx, op, err)
 	})
 	return err
