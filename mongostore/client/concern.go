@@ -132,7 +132,7 @@ func ParseWriteConcern(s string) (WriteConcern, error) {
 		case "timeout", "wtimeout":
 			d, err := parseDuration(value)
 			if err != nil {
-				return c, fmt.Errorf("timeout %w", err)
+				return c, fmt.Errorf("timeout is %q: %w", value, err)
 			}
 			c.Timeout = d
 		default:
@@ -156,6 +156,8 @@ func (c WriteConcern) driver() (*writeconcern.WriteConcern, error) {
 	w := &writeconcern.WriteConcern{Journal: c.Journal}
 	n, err := strconv.Atoi(c.W)
 	switch {
+	case err != nil && !isRule(c.W):
+		return nil, fmt.Errorf("w is %q; it takes majority, 0 to 50, or the name of a rule, and after commas journal and timeout", c.W)
 	case err != nil:
 		w.W = c.W
 	case n < 0 || n > 50:
@@ -166,6 +168,21 @@ func (c WriteConcern) driver() (*writeconcern.WriteConcern, error) {
 		w.W = n
 	}
 	return w, nil
+}
+
+// isRule reports whether a rule of a replica set may have this name. The server
+// would take any for one and refuse the first write, so what is most likely a slip
+// is refused before: "w=2", "majority;journal", "journal" alone, "Majority".
+func isRule(name string) bool {
+	if name == "majority" {
+		return true
+	}
+	for _, word := range []string{"majority", "journal", "j", "timeout", "wtimeout"} {
+		if strings.EqualFold(name, word) {
+			return false
+		}
+	}
+	return !strings.ContainsAny(name, "=;:, \t")
 }
 
 // acknowledged reports whether writes are acknowledged.

@@ -96,7 +96,11 @@ func TestFromEnvNamesEachMistake(t *testing.T) {
 		"journal of nothing": {map[string]string{"MONGODB_WRITE_CONCERN": "0,journal"}, []string{"MONGODB_WRITE_CONCERN", "contradicts"}},
 		"unknown part":       {map[string]string{"MONGODB_WRITE_CONCERN": "majority,fast"}, []string{"MONGODB_WRITE_CONCERN", `"fast" is unknown`}},
 		"journal perhaps":    {map[string]string{"MONGODB_WRITE_CONCERN": "majority,journal=maybe"}, []string{"MONGODB_WRITE_CONCERN", "true or false"}},
-		"timeout of letters": {map[string]string{"MONGODB_WRITE_CONCERN": "majority,timeout=soon"}, []string{"MONGODB_WRITE_CONCERN", "timeout"}},
+		"timeout of letters": {map[string]string{"MONGODB_WRITE_CONCERN": "majority,timeout=soon"}, []string{"MONGODB_WRITE_CONCERN", `timeout is "soon": it takes`}},
+		"w by its name":      {map[string]string{"MONGODB_WRITE_CONCERN": "w=2"}, []string{"MONGODB_WRITE_CONCERN", `"w=2"`, "0 to 50", "a rule"}},
+		"semicolon":          {map[string]string{"MONGODB_WRITE_CONCERN": "majority;journal"}, []string{"MONGODB_WRITE_CONCERN", "after commas"}},
+		"journal alone":      {map[string]string{"MONGODB_WRITE_CONCERN": "journal"}, []string{"MONGODB_WRITE_CONCERN", "a rule"}},
+		"capital majority":   {map[string]string{"MONGODB_WRITE_CONCERN": "Majority"}, []string{"MONGODB_WRITE_CONCERN", "it takes majority"}},
 		"unknown simulation": {map[string]string{"MONGODB_SIMULATION_MODE": "dream"}, []string{`MONGODB_SIMULATION_MODE is "dream"`, "replay"}},
 		"several at once":    {map[string]string{"MONGODB_URI": "", "MONGODB_MIN_POOL": "x", "MONGODB_READ_CONCERN": "y"}, []string{"MONGODB_URI", "MONGODB_MIN_POOL", "MONGODB_READ_CONCERN"}},
 	} {

@@ -146,6 +146,12 @@ func TestReadyAndLive(t *testing.T) {
 	code, body = get(t, client.Ready(client.Check{Name: "stuck", Ready: func(context.Context) error { <-release; return nil }}))
 	require.Equal(t, http.StatusServiceUnavailable, code)
 	require.Contains(t, body, "has not answered in time")
+	code, body = get(t, client.Ready(
+		client.Check{Name: "broken", Ready: func(context.Context) error { panic("boom") }},
+		lag(101, nil), lag(0, nil), // one of two of the same name
+	))
+	require.Equal(t, http.StatusServiceUnavailable, code)
+	require.JSONEq(t, `{"status":"not ready","checks":{"broken":"panicked: boom","orders":"lags 101 events behind, more than 100"}}`, body)
 	code, body = get(t, client.Live())
 	require.Equal(t, http.StatusOK, code)
 	require.JSONEq(t, `{"status":"live"}`, body)

@@ -51,7 +51,7 @@ func Live() http.Handler {
 
 // Ready answers Kubernetes' readiness probe: 200 when all conditions are met, 503
 // with the reasons otherwise. The conditions are asked side by side, each for at
-// most two seconds.
+// most two seconds. One that panics is not met.
 func Ready(checks ...Check) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
@@ -62,9 +62,10 @@ func Ready(checks ...Check) http.Handler {
 			Checks map[string]string `json:"checks"`
 		}{Status: "ready", Checks: map[string]string{}}
 		for i, c := range checks {
-			answer.Checks[c.Name] = "ok"
 			if errs[i] != nil {
 				answer.Checks[c.Name] = errs[i].Error()
+			} else if answer.Checks[c.Name] == "" {
+				answer.Checks[c.Name] = "ok"
 			}
 		}
 		if errors.Join(errs...) != nil {
@@ -82,7 +83,7 @@ func ask(ctx context.Context, checks []Check) []error {
 	answers := make([]chan error, len(checks))
 	for i, c := range checks {
 		answers[i] = make(chan error, 1)
-		go func() { answers[i] <- c.Ready(ctx) }()
+		go func() { answers[i] <- c.ask(ctx) }()
 	}
 	errs := make([]error, len(checks))
 	for i := range checks {
@@ -97,4 +98,15 @@ func ask(ctx context.Context, checks []Check) []error {
 		}
 	}
 	return errs
+}
+
+// ask returns the check's answer. A panic is one as well: it is on a goroutine of
+// ours, where net/http does not keep it from ending the process.
+func (c Check) ask(ctx context.Context) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("panicked: %v", v)
+		}
+	}()
+	return c.Ready(ctx)
 }
