@@ -200,7 +200,7 @@ func TestWriting(t *testing.T) {
 		{`{"$merge": {"into": "t", "whenMatched": "keepExisting"}}`, `{"_id":1,"b":9} {"_id":2,"a":2}`, 0},
 		{`{"$merge": {"into": "t", "whenNotMatched": "discard"}}`, `{"_id":1,"b":9,"a":1}`, 0},
 		{`{"$merge": {"into": "t", "whenNotMatched": "fail"}}`, `{"_id":1,"b":9,"a":1}`, mongoerr.MergeStageNoMatchingDocument},
-		{`{"$merge": {"into": "t", "whenMatched": "fail"}}`, `{"_id":1,"b":9}`, mongoerr.DuplicateKey},
+		{`{"$merge": {"into": "t", "whenMatched": "fail"}}`, `{"_id":1,"b":9} {"_id":2,"a":2}`, mongoerr.DuplicateKey},
 		{`{"$merge": {"into": "t", "on": "a"}}`, `{"_id":1,"b":9}`, 51183},
 		{`{"$merge": {"into": "t", "on": "sku"}}`, `{"_id":1,"b":9}`, 51132},
 	} {
@@ -209,6 +209,19 @@ func TestWriting(t *testing.T) {
 		assert.Empty(t, out)
 		assert.Equal(t, c.code, mongoerr.CodeOf(err), "%s: %v", c.stage, err)
 		assert.Equal(t, c.want, plain(t, host["t"]), c.stage)
+	}
+	// What is in hand is not written when a later document cannot be, and all of it is when a write fails.
+	source = collection(t, `[{"_id": 1, "sku": 1}, {"_id": 2}, {"_id": 3, "sku": 3}]`)
+	for stage, want := range map[string]string{
+		`[{"$set": {"_id": {"$cond": ["$sku", "$_id", [1]]}}}, {"$merge": "t"}]`:               `{"_id":3,"b":9}`,
+		`[{"$set": {"c": {"$divide": [6, {"$subtract": ["$_id", 2]}]}}}, {"$merge": "t"}]`:     `{"_id":3,"b":9}`,
+		`[{"$merge": {"into": "t", "whenMatched": "keepExisting", "whenNotMatched": "fail"}}]`: `{"_id":3,"b":9}`,
+		`[{"$merge": {"into": "t", "whenNotMatched": "fail"}}]`:                                `{"_id":3,"b":9,"sku":3}`,
+	} {
+		host := memory{"s": source, "t": collection(t, `[{"_id": 3, "b": 9}]`)}
+		_, err := ask(host, "db", "s", stages(t, stage), &expr.Env{})
+		assert.Error(t, err, stage)
+		assert.Equal(t, want, plain(t, host["t"]), stage)
 	}
 	p, err := pipeline.Parse(stages(t, `[{"$merge": {"into": {"db": "x", "coll": "y"}}}]`), pipeline.Namespace{DB: "db", Coll: "s"}, nil)
 	require.NoError(t, err)

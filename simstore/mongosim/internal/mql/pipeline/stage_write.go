@@ -273,23 +273,56 @@ func (m *mergeStage) fold() error {
 
 func (m *mergeStage) target() Namespace { return m.ns }
 
+// mergeBatch is how many bytes of documents are gathered before they are written.
+const mergeBatch = 16 << 20
+
 func (m *mergeStage) run(r *run, in docs) docs {
 	return func(yield func(bson.Raw, error) bool) {
-		err := m.prepare(r)
-		if err == nil {
-			for doc, e := range in {
-				if err = e; err == nil {
-					err = m.merge(r, doc)
-				}
-				if err != nil {
-					break
-				}
-			}
-		}
-		if err != nil {
+		if err := m.mergeAll(r, in); err != nil {
 			yield(nil, err)
 		}
 	}
+}
+
+func (m *mergeStage) mergeAll(r *run, in docs) error {
+	if err := m.prepare(r); err != nil {
+		return err
+	}
+	var batch []mergeWrite
+	size := 0
+	for doc, err := range in {
+		if err != nil {
+			return err
+		}
+		w, err := m.write(r, doc)
+		if err != nil {
+			return err
+		}
+		if size += len(w.doc); size > mergeBatch && len(batch) > 0 {
+			if err := m.flush(r, batch); err != nil {
+				return err
+			}
+			batch, size = batch[:0], len(w.doc)
+		}
+		batch = append(batch, w)
+	}
+	return m.flush(r, batch)
+}
+
+// flush makes the writes of a batch, in no promised order: one that fails keeps the others from nothing. The first
+// failure is the batch's.
+func (m *mergeStage) flush(r *run, batch []mergeWrite) error {
+	var first error
+	for _, w := range batch {
+		err := m.perform(r, w)
+		if first == nil {
+			first = err
+		}
+		if err != nil && r.ctx.Err() != nil {
+			break
+		}
+	}
+	return first
 }
 
 // prepare refuses fields to merge on that no unique index holds apart.
@@ -308,7 +341,14 @@ func (m *mergeStage) prepare(r *run) error {
 	return err
 }
 
-func (m *mergeStage) merge(r *run, doc bson.Raw) error {
+// A mergeWrite is what becomes of one document: an insert, or an update if it has a filter.
+type mergeWrite struct {
+	doc    bson.Raw
+	update Update
+}
+
+// write is what is to be done with a document.
+func (m *mergeStage) write(r *run, doc bson.Raw) (mergeWrite, error) {
 	on := m.on
 	if len(on) == 0 {
 		on = [][]string{{"_id"}}
@@ -321,15 +361,15 @@ func (m *mergeStage) merge(r *run, doc bson.Raw) error {
 		}
 		v := value.Lookup(doc, name)
 		if v.Type == bson.TypeArray {
-			return fail(51185, "$merge write error: 'on' field '%s' is an array", name)
+			return mergeWrite{}, fail(51185, "$merge write error: 'on' field '%s' is an array", name)
 		}
 		if value.Nullish(v) {
-			return fail(51132, "$merge write error: 'on' field '%s' cannot be missing, null, undefined or an array", name)
+			return mergeWrite{}, fail(51132, "$merge write error: 'on' field '%s' cannot be missing, null, undefined or an array", name)
 		}
 		filter.Add(name, v)
 	}
 	if m.matched == "fail" {
-		return r.host.Insert(r.ctx, m.ns, doc)
+		return mergeWrite{doc: doc}, nil
 	}
 	u := Update{Filter: filter.Doc(), Upsert: m.notMatched == "insert"}
 	switch m.matched {
@@ -344,7 +384,7 @@ func (m *mergeStage) merge(r *run, doc bson.Raw) error {
 		for i, e := range m.let {
 			v, err := e.Eval(doc, r.vars)
 			if err != nil {
-				return err
+				return mergeWrite{}, err
 			}
 			let.Add(m.letNames[i], v)
 		}
@@ -353,7 +393,14 @@ func (m *mergeStage) merge(r *run, doc bson.Raw) error {
 			u.Insert = doc
 		}
 	}
-	n, err := r.host.Update(r.ctx, m.ns, u)
+	return mergeWrite{doc: doc, update: u}, nil
+}
+
+func (m *mergeStage) perform(r *run, w mergeWrite) error {
+	if w.update.Filter == nil {
+		return r.host.Insert(r.ctx, m.ns, w.doc)
+	}
+	n, err := r.host.Update(r.ctx, m.ns, w.update)
 	if err == nil && n == 0 && m.notMatched == "fail" {
 		err = fail(mongoerr.MergeStageNoMatchingDocument, "$merge could not find a matching document in the target collection for at least one document in the source collection")
 	}
