@@ -424,6 +424,62 @@ func TestOutReplacesAndMergeMerges(t *testing.T) {
 	assert.ElementsMatch(t, []string{"things", "target"}, names, "nothing temporary is left")
 }
 
+func TestDistinctValuesAreSorted(t *testing.T) {
+	t.Parallel()
+	_, coll := setup(t)
+	_, err := coll.InsertMany(t.Context(), []any{
+		bson.D{{Key: "_id", Value: 5}, {Key: "a", Value: "z"}},
+		bson.D{{Key: "_id", Value: 3}, {Key: "a", Value: bson.A{9, 1.5, bson.A{1}}}},
+		bson.D{{Key: "_id", Value: 4}, {Key: "a", Value: nil}},
+		bson.D{{Key: "_id", Value: 1}, {Key: "a", Value: int64(9)}},
+	})
+	require.NoError(t, err)
+	var ids []int
+	require.NoError(t, coll.Distinct(t.Context(), "_id", bson.D{}).Decode(&ids))
+	assert.Equal(t, []int{1, 3, 4, 5}, ids)
+	var values bson.A
+	require.NoError(t, coll.Distinct(t.Context(), "a", bson.D{}).Decode(&values))
+	assert.Equal(t, bson.A{nil, 1.5, int32(9), "z", bson.A{int32(1)}}, values)
+}
+
+func TestListedValidation(t *testing.T) {
+	t.Parallel()
+	_, coll := setup(t)
+	ctx, db := t.Context(), coll.Database()
+	listed := func(name string) string {
+		specs, err := db.ListCollectionSpecifications(ctx, bson.D{{Key: "name", Value: name}})
+		require.NoError(t, err)
+		require.Len(t, specs, 1)
+		return specs[0].Options.String()
+	}
+	require.NoError(t, db.CreateCollection(ctx, "a", options.CreateCollection().SetValidator(bson.D{{Key: "x", Value: "y"}})))
+	assert.JSONEq(t, `{"validator":{"x":"y"}}`, listed("a"), "what was given")
+	require.NoError(t, db.RunCommand(ctx, bson.D{{Key: "collMod", Value: "a"}, {Key: "validationAction", Value: "warn"}}).Err())
+	assert.JSONEq(t, `{"validator":{"x":"y"},"validationLevel":"strict","validationAction":"warn"}`, listed("a"), "what is in force")
+	names, err := db.ListCollectionNames(ctx, bson.D{{Key: "options.validator", Value: bson.D{{Key: "$exists", Value: true}}}})
+	require.NoError(t, err)
+	assert.Empty(t, names, "a filter of names sees names")
+	names, err = db.ListCollectionNames(ctx, bson.D{{Key: "type", Value: "collection"}, {Key: "name", Value: "a"}})
+	require.NoError(t, err)
+	assert.Equal(t, []string{"a"}, names)
+}
+
+func TestMinAndMaxAreOfTheSameFields(t *testing.T) {
+	t.Parallel()
+	_, coll := setup(t)
+	_, err := coll.InsertMany(t.Context(), []any{id(1), id(2), id(3)})
+	require.NoError(t, err)
+	find := options.Find().SetHint("_id_").SetMin(bson.D{{Key: "_id", Value: 2}})
+	cur, err := coll.Find(t.Context(), bson.D{}, find.SetMax(bson.D{{Key: "_id", Value: 3}}))
+	require.NoError(t, err)
+	assert.Equal(t, 1, cur.RemainingBatchLength())
+	require.NoError(t, cur.Close(t.Context()))
+	_, err = coll.Find(t.Context(), bson.D{}, find.SetMax(bson.D{{Key: "a", Value: 3}}))
+	var refused mongo.CommandError
+	require.ErrorAs(t, err, &refused)
+	assert.Equal(t, int32(51176), refused.Code)
+}
+
 func TestDialContextObeysItsContext(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())

@@ -26,7 +26,11 @@ func listCollections(ctx context.Context, r *request, out *reply) error {
 	}
 	var docs []bson.Raw
 	for _, c := range r.e.store.Collections(r.txn, r.db) {
-		doc, err := describeCollection(c)
+		describe := describeCollection
+		if nameOnly {
+			describe = nameCollection
+		}
+		doc, err := describe(c)
 		if err != nil {
 			return err
 		}
@@ -34,19 +38,20 @@ func listCollections(ctx context.Context, r *request, out *reply) error {
 		if err != nil {
 			return err
 		}
-		if !ok {
-			continue
+		if ok {
+			docs = append(docs, doc)
 		}
-		if nameOnly {
-			d := newReply()
-			d.string("name", c.Namespace().Coll)
-			d.string("type", "collection")
-			doc = d.doc()
-		}
-		docs = append(docs, doc)
 	}
 	ns := storage.Namespace{DB: r.db, Coll: "$cmd.listCollections"}
 	return r.respondWith(ctx, ns, docs, out)
+}
+
+// nameCollection is what nameOnly leaves, of the filter's view too: it finds nothing by options.
+func nameCollection(c *storage.Collection) (bson.Raw, error) {
+	d := newReply()
+	d.string("name", c.Namespace().Coll)
+	d.string("type", "collection")
+	return d.doc(), nil
 }
 
 // respondWith answers with a cursor over documents at hand.
@@ -314,6 +319,10 @@ func collMod(ctx context.Context, r *request, out *reply) error {
 		for _, f := range options {
 			if err := r.collectionOption(o, f); err != nil {
 				return err
+			}
+			switch f.key {
+			case "validator", "validationLevel", "validationAction":
+				o.SetValidationDefaults()
 			}
 		}
 		return nil

@@ -172,6 +172,7 @@ func distinct(ctx context.Context, r *request, out *reply) error {
 	if values.size > maxDocumentSize {
 		return mongoerr.New(17217, "distinct too big, 16mb cap")
 	}
+	slices.SortFunc(values.list, value.Compare) // as the server does, though it promises no order
 	at := out.beginArray("values")
 	var idx indexKey
 	for i, v := range values.list {
@@ -181,7 +182,7 @@ func distinct(ctx context.Context, r *request, out *reply) error {
 	return nil
 }
 
-// distinctValues are the different values of a path, in the order in which they were met.
+// distinctValues are the different values of a path. Of equal ones the first that was met is kept.
 type distinctValues struct {
 	list []bson.RawValue
 	seen map[string]struct{}

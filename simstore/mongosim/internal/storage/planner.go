@@ -219,8 +219,19 @@ func (a *access) gives(want []sortField) (sorted, backward bool) {
 	return true, backward
 }
 
+func fieldNames(doc bson.Raw) []string {
+	var list []string
+	for name := range value.Fields(doc) {
+		list = append(list, name)
+	}
+	return list
+}
+
 // between narrows an access to find's min and max.
 func (a *access) between(low, high bson.Raw) error {
+	if low != nil && high != nil && !slices.Equal(fieldNames(low), fieldNames(high)) {
+		return mongoerr.New(51176, "min and max must have the same field names")
+	}
 	r := keyRange{}
 	for which, doc := range []bson.Raw{low, high} {
 		if doc == nil {

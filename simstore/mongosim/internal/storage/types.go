@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"cmp"
 	"encoding/hex"
 	"fmt"
 	"strings"
@@ -76,8 +77,8 @@ type CollectionOptions struct {
 	Size      int64 // bytes; required if Capped
 	MaxCount  int64 // documents; 0 means no limit
 	Validator bson.Raw
-	// ValidationLevel and ValidationAction are empty where the user gave none;
-	// the server then acts as with LevelStrict and ActionError.
+	// ValidationLevel and ValidationAction are empty, and not listed, where the user
+	// gave none; the server then acts as with LevelStrict and ActionError.
 	ValidationLevel  string
 	ValidationAction string
 	// PreImages makes the oplog keep the document from before each update,
@@ -88,6 +89,12 @@ type CollectionOptions struct {
 	PreImagesField string
 	// Extra are options that are only listed, such as storageEngine.
 	Extra bson.D
+}
+
+// SetValidationDefaults spells out what is in force, as collMod does when it changes any part of a validation.
+func (o *CollectionOptions) SetValidationDefaults() {
+	o.ValidationLevel = cmp.Or(o.ValidationLevel, LevelStrict)
+	o.ValidationAction = cmp.Or(o.ValidationAction, ActionError)
 }
 
 // Document renders the options as listCollections shows them.
@@ -102,11 +109,11 @@ func (o CollectionOptions) Document() bson.D {
 	if o.Validator != nil {
 		d = append(d, bson.E{Key: "validator", Value: o.Validator})
 	}
-	if o.Validator != nil || o.ValidationLevel != "" {
-		d = append(d, bson.E{Key: "validationLevel", Value: orDefault(o.ValidationLevel, LevelStrict)})
+	if o.ValidationLevel != "" {
+		d = append(d, bson.E{Key: "validationLevel", Value: o.ValidationLevel})
 	}
-	if o.Validator != nil || o.ValidationAction != "" {
-		d = append(d, bson.E{Key: "validationAction", Value: orDefault(o.ValidationAction, ActionError)})
+	if o.ValidationAction != "" {
+		d = append(d, bson.E{Key: "validationAction", Value: o.ValidationAction})
 	}
 	switch {
 	case o.PreImages && o.PreImagesField == "changeStreamPreAndPostImages":
@@ -122,13 +129,6 @@ func listedSize(n int64) any {
 		return int32(n)
 	}
 	return n
-}
-
-func orDefault(s, d string) string {
-	if s == "" {
-		return d
-	}
-	return s
 }
 
 // A View says through whose eyes to read: inside a transaction, at a pinned
