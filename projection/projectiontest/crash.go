@@ -421,6 +421,9 @@ func (r *crash) settle() {
 	require.NoError(r.t, err)
 	for _, name := range r.names() {
 		status, err := control.Status(ctx, name)
+		for ; errors.Is(err, projection.ErrNoProjection) && ctx.Err() == nil; status, err = control.Status(ctx, name) {
+			<-after(ctx, r.cfg.LeaseTTL/8) // on a busy machine no worker has come as far as that
+		}
 		require.NoError(r.t, err)
 		for _, v := range status.Versions {
 			if v.Phase == projection.Retired {
