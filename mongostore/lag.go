@@ -38,6 +38,48 @@ func (s *Store) SequencerLag(ctx context.Context) (int64, error) {
 	return lag, s.failed(ctx, "ask for the sequencer's lag", err)
 }
 
+// AwaitAll waits until the log includes all events that were committed when it was
+// called, and returns the log's head. That is what a reader needs who must not miss
+// what was appended a moment ago, or before any store had its log in use, by
+// whomever. It counts the events, which takes a scan of their collection, and is
+// exact while nobody appends: events that are appended meanwhile may get into the
+// log before older ones.
+func (s *Store) AwaitAll(ctx context.Context) (eventstore.Position, error) {
+	if err := s.ready(ctx); err != nil {
+		return 0, err
+	}
+	s.follow.start()
+	var n int64
+	err := s.onPresentClient(ctx, func(s *Store) (err error) {
+		n, err = s.countEvents(ctx)
+		return err
+	})
+	if err != nil {
+		return 0, s.failed(ctx, "count the events", err)
+	}
+	if n == 0 {
+		return s.Head(ctx)
+	}
+	return s.Wait(ctx, eventstore.Position(n-1))
+}
+
+// countEvents counts the events. Those of deleted, truncated and erased streams are
+// among them, as they are in the log.
+func (s *Store) countEvents(ctx context.Context) (int64, error) {
+	ctx, done, err := s.reading(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer done()
+	return s.events.CountDocuments(ctx, isEvent())
+}
+
+// isEvent is the filter for those documents of the events collection that have a
+// position in the log.
+func isEvent() bson.D {
+	return bson.D{{Key: "event_type", Value: bson.D{{Key: "$nin", Value: bson.A{guardType, tombstoneType, markType}}}}}
+}
+
 // tailKnown waits until the log's head is known.
 func (s *Store) tailKnown(ctx context.Context) error {
 	for {
@@ -61,7 +103,7 @@ func (s *Store) tailKnown(ctx context.Context) error {
 // unlogged counts the events behind the log's end that the log does not hold.
 func (s *Store) unlogged(ctx context.Context) (int64, error) {
 	last, oldest := s.tail.end()
-	filter := bson.D{{Key: "event_type", Value: bson.D{{Key: "$nin", Value: bson.A{guardType, tombstoneType, markType}}}}}
+	filter := isEvent()
 	if !last.IsZero() {
 		from := last.Add(-lagMargin)
 		if oldest.After(from) {

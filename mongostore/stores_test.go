@@ -126,3 +126,33 @@ func TestLargeSnapshots(t *testing.T) {
 	_, err = snaps.Load(ctx, key)
 	require.ErrorIs(t, err, snapshot.ErrNotFound)
 }
+
+// AwaitAll finds the log complete, also where it was not in use before, and whatever
+// became of the streams.
+func TestAwaitAll(t *testing.T) {
+	t.Parallel()
+	srv := migrated(t)
+	s := srv.open(t)
+	ctx := testContext(t)
+	head, err := s.AwaitAll(ctx)
+	require.NoError(t, err)
+	require.Zero(t, head)
+	other := srv.open(t, func(c *Config) { c.Sequencing = Never })
+	for _, stream := range []eventstore.StreamID{"a-1", "a-2", "a-3", "a-4"} {
+		_, err := eventstore.Append(ctx, other, stream, eventstore.NoStream, eventsUpTo(5)...)
+		require.NoError(t, err)
+	}
+	require.NoError(t, other.Delete(ctx, "a-1", eventstore.Any))
+	require.NoError(t, other.Truncate(ctx, "a-2", 3))
+	require.NoError(t, other.Tombstone(ctx, "a-3", eventstore.Any))
+	require.NoError(t, other.Erase(ctx, "a-4"))
+	head, err = s.AwaitAll(ctx)
+	require.NoError(t, err)
+	require.EqualValues(t, 20, head)
+	events, err := eventstore.Collect(s.ReadLog(ctx, eventstore.LogQuery{}))
+	require.NoError(t, err)
+	require.Len(t, events, 20)
+	require.NoError(t, s.Close(ctx))
+	_, err = s.AwaitAll(ctx)
+	require.ErrorIs(t, err, eventstore.ErrClosed)
+}

@@ -19,9 +19,10 @@ const (
 // Rebuild makes the models anew from the log: when a projection is put inline
 // that has a history, or was changed. Nobody may append until it has returned
 // nil, nor rely on the models. Where it was broken off it goes on with the next
-// call.
+// call. It begins by waiting until the log has all events: some store must write
+// the log, as that of the backend does unless it was told not to.
 func (in *Inline) Rebuild(ctx context.Context) error {
-	head, err := in.Head(ctx)
+	head, err := in.backend.store.AwaitAll(ctx)
 	if err != nil {
 		return fmt.Errorf("rebuild inline models: %w", err)
 	}
