@@ -401,6 +401,34 @@ func TestAppendInTheCallersTransaction(t *testing.T) {
 	require.ErrorIs(t, own.FindOne(ctx, bson.D{{Key: "_id", Value: 2}}).Err(), mongo.ErrNoDocuments)
 }
 
+// A transaction within one is part of it: what the inner one has done goes when the
+// outer one is not committed, and meets no locks of the outer one.
+func TestTransactionWithinOne(t *testing.T) {
+	t.Parallel()
+	srv := migrated(t)
+	s := srv.open(t)
+	ctx := testContext(t)
+	mine := errors.New("no")
+	for _, outcome := range []error{mine, nil} {
+		err := WithTransaction(ctx, srv.client, func(ctx context.Context) error {
+			if _, err := eventstore.Append(ctx, s, "order-1", eventstore.NoStream, event(1)); err != nil {
+				return err
+			}
+			err := WithTransaction(ctx, srv.client, func(ctx context.Context) error {
+				_, err := eventstore.Append(ctx, s, "order-1", eventstore.Exact(1), event(2))
+				return err
+			})
+			return errors.Join(err, outcome)
+		})
+		require.ErrorIs(t, err, outcome)
+		want := []eventstore.Version(nil)
+		if outcome == nil {
+			want = []eventstore.Version{1, 2}
+		}
+		require.Equal(t, want, versions(t, s, "order-1"))
+	}
+}
+
 // Transactions of users that meet each other and plain appends all get through.
 func TestTransactionsUnderContention(t *testing.T) {
 	t.Parallel()

@@ -33,10 +33,18 @@ const abortTimeout = 5 * time.Second
 // second after ctx, so that no operation is cut off while it is under way; nothing
 // is committed then.
 //
+// In a context that carries a running transaction of the same client, as that of
+// an fn around it, fn takes part in that one: it is called once, with ctx, and what
+// it did is committed or not with the rest. So functions that each need a
+// transaction can be composed.
+//
 // An error of fn is returned as it is, after an abort. When the commit's outcome
 // cannot be found out the error matches [eventstore.ErrOutcomeUnknown], in every
 // other case nothing was written.
 func WithTransaction(ctx context.Context, client *mongo.Client, fn func(ctx context.Context) error) error {
+	if outer := mongo.SessionFromContext(ctx); outer != nil && outer.TransactionRunning() && outer.Client() == client {
+		return fn(ctx)
+	}
 	sess, err := client.StartSession()
 	if err != nil {
 		return wrap("start a session", err)
