@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -500,10 +502,14 @@ func TestMistakesOfHandlersPark(t *testing.T) {
 		s.until("promotion", func() bool { return current() == 1 })
 		second := fulfil(newOffice())
 		second.Version = 2
-		s.work("b", second)
+		var lines strings.Builder
+		s.cfg.Logger = slog.New(slog.NewTextHandler(&lines, nil))
+		stop := s.work("b", second)
 		time.Sleep(time.Minute)
 		require.Equal(t, 1, current())
 		require.NoError(t, s.control.Drain(t.Context(), "fulfilment", 1, ""))
 		s.until("the new version", func() bool { return current() == 2 })
+		stop()
+		require.Equal(t, 1, strings.Count(lines.String(), "promotion waits"), "said once, and not with every heartbeat")
 	})
 }

@@ -124,6 +124,9 @@ func (c *Control) Promote(ctx context.Context, name string, version int) error {
 // version that was left stays, for another Rollback.
 func (c *Control) Rollback(ctx context.Context, name string) error {
 	_, err := c.records.change(ctx, name, func(rec *record) error {
+		if _, err := rec.choose(0); err != nil {
+			return err
+		}
 		old := rec.version(rec.Previous)
 		if rec.Previous == 0 || old == nil || old.Phase != Serving {
 			return fmt.Errorf("roll back projection %s: no version is kept: %w", name, ErrNoVersion)

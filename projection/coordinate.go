@@ -342,9 +342,10 @@ func (s *station) readyToGo(ctx context.Context, old *versionRecord) (bool, erro
 	if err != nil {
 		return false, fmt.Errorf("load parked keys: %w", err)
 	}
-	if len(parked) > 0 {
+	if len(parked) > 0 && len(parked) != s.inTheWay {
 		s.logger.WarnContext(ctx, "promotion waits: the version before has dead letters, whose effects would be lost; retry, skip or drain them", "before", old.Version, "keys", len(parked))
 	}
+	s.inTheWay = len(parked)
 	return len(parked) == 0, nil
 }
 

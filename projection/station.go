@@ -30,7 +30,8 @@ type station struct {
 	mu   sync.Mutex
 	done []string // requests carried out
 
-	retired bool // the version is gone; said once
+	retired  bool // the version is gone; said once
+	inTheWay int  // parked keys that a promotion waits for; said when they change
 }
 
 // A holding is a partition with its lease.

@@ -387,6 +387,8 @@ func TestPauseStopResumeReset(t *testing.T) {
 		require.Empty(t, s.docs("tallies_v1"))
 		require.ErrorIs(t, s.control.Reset(t.Context(), "tallies", 0, 7), eventstore.ErrInvalid)
 		require.ErrorIs(t, s.control.Pause(t.Context(), "none", 0), projection.ErrNoProjection)
+		require.ErrorIs(t, s.control.Rollback(t.Context(), "none"), projection.ErrNoProjection)
+		require.ErrorIs(t, s.control.Rollback(t.Context(), "tallies"), projection.ErrNoVersion)
 		require.ErrorIs(t, s.control.Pause(t.Context(), "tallies", 9), projection.ErrNoVersion)
 	})
 }
