@@ -438,6 +438,9 @@ func (c *Client) keepFresh(ctx context.Context) {
 		case <-timer.C:
 		case <-c.refused:
 			timer.Stop()
+			if !c.current.Load().refused.Load() {
+				continue // those before were refused, and they have been replaced
+			}
 			expires = time.Now() // they have ended, whatever the provider said
 		case <-ctx.Done():
 			timer.Stop()

@@ -30,7 +30,7 @@ func connect(t *testing.T, server *mongosim.Server, cfg client.Config) (*client.
 	t.Helper()
 	cfg.URI, cfg.Dialer, cfg.SimulationMode = server.URI(), server, client.SimulationServer
 	if cfg.ServerSelectionTimeout == 0 {
-		cfg.ServerSelectionTimeout = time.Minute
+		cfg.ServerSelectionTimeout = 30 * time.Second
 	}
 	return open(t, cfg)
 }

@@ -185,13 +185,17 @@ func TestRefusalIsNoticedOnAnybodysConnection(t *testing.T) {
 	t.Parallel()
 	server := mongosim.Start(t, withUsers)
 	var calls atomic.Int64
+	t.Cleanup(func() { require.EqualValues(t, 2, calls.Load(), "what was refused before the swap needs no further one") })
 	c, err := connect(t, server, client.Config{Credentials: rotating(&calls, time.Hour)})
 	require.NoError(t, err)
 	before := c.Mongo()
 	require.NoError(t, server.SetUsers(mongosim.User{Name: "second", Password: "pw/2"}))
 	server.DropConnections()
 	require.Eventually(t, func() bool {
-		_ = c.Mongo().Database("db").Collection("c").FindOne(t.Context(), struct{}{}).Err()
+		// A client that is disconnected meanwhile is waited for to the end.
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		_ = c.Mongo().Database("db").Collection("c").FindOne(ctx, struct{}{}).Err()
 		return c.Mongo() != before
 	}, time.Minute, time.Millisecond)
 }
