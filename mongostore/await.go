@@ -81,6 +81,11 @@ func (s *Store) Wait(ctx context.Context, after eventstore.Position) (eventstore
 // it in all of the log, the first time.
 const searchAgain = 3 * time.Second
 
+// searchUnlogged is how long Await has waited since it last looked when it searches
+// all of the log also for what was committed after the log's last event. It is only
+// late as a rule, as after an election, when many wait.
+const searchUnlogged = 4 * searchAgain
+
 // Await implements [eventstore.Log]. Appends that were made long ago are found by
 // the time in their token, with a handful of queries.
 func (s *Store) Await(ctx context.Context, tok eventstore.Token) (eventstore.Position, error) {
@@ -128,8 +133,10 @@ func (s *Store) await(ctx context.Context, t token) (eventstore.Position, error)
 				searched = false // some may have passed unseen
 			}
 		case <-timer.C:
-			if p, ok, err := s.search(ctx, t, head, true); err != nil || ok {
-				return p, err
+			if patience >= searchUnlogged || s.tail.reaches(t.until) {
+				if p, ok, err := s.search(ctx, t, head, true); err != nil || ok {
+					return p, err
+				}
 			}
 			if _, err := persevere(ctx, s.answer, func(ctx context.Context) (struct{}, error) {
 				return struct{}{}, s.checkExists(ctx, t)

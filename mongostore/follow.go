@@ -256,7 +256,9 @@ func (f *follower) watch(ctx context.Context) error {
 			continue
 		}
 		// Readers ask for a state no older than what they were told of.
-		s.observe(sess)
+		if t, i, ok := cs.Current.Lookup("clusterTime").TimestampOK(); ok {
+			s.observeTime(bson.Timestamp{T: t, I: i})
+		}
 		if op, _ := cs.Current.Lookup("operationType").StringValueOK(); op != "insert" {
 			return errStreamEnded
 		}
@@ -276,17 +278,17 @@ func (f *follower) watch(ctx context.Context) error {
 	}
 }
 
-// watchLog opens a change stream of the log from now on, in a session, whose time is
-// that of what the stream has brought.
+// watchLog opens a change stream of the log from now on. The session is advanced to
+// where it begins.
 func (s *Store) watchLog(ctx context.Context, sess *mongo.Session) (*mongo.ChangeStream, error) {
 	now, err := s.clusterTime(ctx, sess)
 	if err != nil {
 		return nil, err
 	}
-	return s.log.Watch(mongo.NewSessionContext(ctx, sess),
+	return s.log.Watch(ctx,
 		mongo.Pipeline{
 			{{Key: "$match", Value: bson.D{{Key: "operationType", Value: bson.D{{Key: "$in", Value: append(bson.A{"insert"}, endings()...)}}}}}},
-			{{Key: "$project", Value: bson.D{{Key: "operationType", Value: 1}, {Key: "fullDocument", Value: 1}}}},
+			{{Key: "$project", Value: bson.D{{Key: "operationType", Value: 1}, {Key: "clusterTime", Value: 1}, {Key: "fullDocument", Value: 1}}}},
 		},
 		options.ChangeStream().SetStartAtOperationTime(&now).SetMaxAwaitTime(awaitTime).SetBatchSize(100))
 }

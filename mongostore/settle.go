@@ -106,7 +106,7 @@ func (s *Store) judge(ctx context.Context, a *pending, states []streamState) (ev
 // expectations would have put them.
 func (s *Store) findRepeated(ctx context.Context, a *pending, states []streamState) (eventstore.AppendResult, bool, error) {
 	res := eventstore.AppendResult{Streams: make([]eventstore.StreamResult, len(a.parts)), Duplicate: true}
-	tok := token{until: unpackTime(s.observed.Load())}
+	var tok token
 	for i := range a.parts {
 		st := &a.req.Streams[i]
 		if len(st.Events) == 0 {
@@ -132,6 +132,7 @@ func (s *Store) findRepeated(ctx context.Context, a *pending, states []streamSta
 	if len(tok.ids) == 0 {
 		return eventstore.AppendResult{}, false, nil // nothing to be written, nothing to recognise
 	}
+	tok.until = s.seenIn(ctx)
 	res.Token = tok.encode()
 	return res, true, nil
 }
@@ -193,8 +194,17 @@ func (s *Store) findOwn(ctx context.Context, a *pending) (bool, error) {
 		p.rebase(a.req.Streams[i].Stream, doc.Version-1)
 		s.heads.learn(a.req.Streams[i].Stream, p.last())
 	}
-	a.until = unpackTime(s.observed.Load())
+	// The documents are there as of the reply, and were made after the append began.
+	w := windowOf(a.start, s.seenIn(ctx))
+	a.since, a.until = w.since, w.until
 	return true, nil
+}
+
+// seenIn returns the latest time that the store has seen, that of what was read in
+// the session of ctx included.
+func (s *Store) seenIn(ctx context.Context) bson.Timestamp {
+	s.observe(mongo.SessionFromContext(ctx))
+	return unpackTime(s.observed.Load())
 }
 
 // An appendRecord is a document of the appends collection: the result of an
@@ -247,7 +257,7 @@ func (s *Store) findAppendID(ctx context.Context, a *pending) (eventstore.Append
 		return eventstore.AppendResult{}, false, err
 	}
 	res := eventstore.AppendResult{Streams: make([]eventstore.StreamResult, len(r.Streams)), Duplicate: true}
-	tok := token{until: unpackTime(s.observed.Load())}
+	tok := token{until: s.seenIn(ctx)}
 	same := len(r.Streams) == len(a.req.Streams)
 	for i, st := range r.Streams {
 		same = same && st.Stream == a.req.Streams[i].Stream

@@ -98,6 +98,13 @@ func (t *tail) state() (head eventstore.Position, known bool, changed <-chan str
 	return t.head, t.known, t.changed, t.err
 }
 
+// reaches reports whether the log goes up to a time of the cluster.
+func (t *tail) reaches(until bson.Timestamp) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return packTime(t.mark) >= packTime(until)
+}
+
 // after returns entries from a position on, if they are in memory: those of one
 // document.
 func (t *tail) after(p eventstore.Position) []logEntry {

@@ -70,3 +70,14 @@ func TestTailRefusesGaps(t *testing.T) {
 	require.Nil(t, tl.after(4))
 	require.True(t, tl.add(doc(11, 1)))
 }
+
+func TestTailReachesATime(t *testing.T) {
+	t.Parallel()
+	tl := newTail(4)
+	require.True(t, tl.reaches(bson.Timestamp{}), "of a token that does not know its time")
+	require.False(t, tl.reaches(bson.Timestamp{T: 1}))
+	entry := logEntry{id: bson.NewObjectID(), stream: "a-1", typ: "t", version: 1}
+	require.True(t, tl.add(logDoc{first: 1, entries: []logEntry{entry}, mark: bson.Timestamp{T: 5, I: 2}}))
+	require.True(t, tl.reaches(bson.Timestamp{T: 5, I: 2}))
+	require.False(t, tl.reaches(bson.Timestamp{T: 5, I: 3}))
+}
