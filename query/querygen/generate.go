@@ -113,17 +113,24 @@ func generate(dir, out string, types []string, json bool) ([]byte, error) {
 	}
 	w := &writer{source: s, imports: map[string]string{"query": "github.com/annals-es/annals/query"}}
 	var body bytes.Buffer
-	for _, name := range types {
+	for i, name := range types {
 		name = strings.TrimSpace(name)
+		types[i] = name
 		st, ok := s.structs[name]
-		if !ok {
-			return nil, fmt.Errorf("package %s has no struct %q (or it has type parameters)", s.name, name)
+		switch {
+		case !ok:
+			return nil, fmt.Errorf("package %s declares no struct %q (or it has type parameters, or is another name of a type: write query.FieldOf for its fields)", s.name, name)
+		case slices.Contains(types[:i], name):
+			return nil, fmt.Errorf("-type names %q twice", name)
 		}
 		w.root = name
 		w.types.Reset()
 		w.values.Reset()
 		if err := w.fields(st, name, "", []string{name}); err != nil {
 			return nil, err
+		}
+		if w.values.Len() == 0 {
+			return nil, fmt.Errorf("%s has no stored field", name)
 		}
 		fmt.Fprintf(&body, "\n// %sFields are the stored fields of %s.\nvar %sFields = struct {\n%s}{\n%s}\n", name, name, name, w.types.String(), w.values.String())
 	}
@@ -199,6 +206,11 @@ func (w *writer) field(name string, f *ast.Field, owner, selector string, seen [
 			}
 			return w.group(name, inner, id.Name, selector, seen)
 		}
+	}
+	if w.inline(f) {
+		// A map has no fields to name; a struct of another package is not read.
+		fmt.Fprintf(&w.types, "// %s is inlined: what is in it has no names here, choose its fields with query.FieldOf.\n", name)
+		return nil
 	}
 	text, err := w.text(typ, owner)
 	if err != nil {

@@ -43,7 +43,7 @@ func TestRun(t *testing.T) {
 	write := func(name, content string) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600))
 	}
-	write("a.go", "package a\n\nimport (\n\tt \"time\"\n)\n\ntype A struct {\n\tB string `json:\"b\"`\n\tC t.Time `json:\"-\"`\n\tD t.Time\n}\n\ntype G[T any] struct{ X T }\n")
+	write("a.go", "package a\n\nimport (\n\tt \"time\"\n)\n\ntype A struct {\n\tB string `json:\"b\"`\n\tC t.Time `json:\"-\"`\n\tD t.Time\n}\n\ntype G[T any] struct{ X T }\n\ntype E struct{ a int }\n")
 	args := func(more ...string) []string { return append([]string{"-dir", dir}, more...) }
 	require.NoError(t, run(args("-type", "A", "-tags", "json"), io.Discard))
 	content, err := os.ReadFile(filepath.Join(dir, "query_fields.go"))
@@ -55,12 +55,20 @@ func TestRun(t *testing.T) {
 	require.ErrorContains(t, run(args("-type", "A", "-check"), io.Discard), "not up to date")
 
 	for want, a := range map[string][]string{
-		"-type is required": args(), "no struct": args("-type", "B"), "type parameters": args("-type", "G"), "want bson or json": args("-type", "A", "-tags", "yaml"),
+		"-type is required": args(), "no struct": args("-type", "B"), "type parameters": args("-type", "G"), "names \"A\" twice": args("-type", "A, A"), "E has no stored field": args("-type", "E"), "want bson or json": args("-type", "A", "-tags", "yaml"),
 		"without a directory": args("-type", "A", "-out", "x/y.go"), "no such file": {"-dir", filepath.Join(dir, "none"), "-type", "A"}, "flag provided but not defined": args("-nope"),
 		"no Go package": {"-dir", t.TempDir(), "-type", "A"},
 	} {
 		require.ErrorContains(t, run(a, io.Discard), want)
 	}
+	write("i.go", "package a\n\nimport \"url\"\n\ntype I struct {\n\turl.URL `bson:\",inline\"`\n\tM map[string]url.URL `bson:\",inline\"`\n\tN int\n}\n")
+	require.NoError(t, run(args("-type", "I", "-out", "i_fields.go"), io.Discard))
+	content, err = os.ReadFile(filepath.Join(dir, "i_fields.go"))
+	require.NoError(t, err)
+	assert.Contains(t, string(content), "// URL is inlined")
+	assert.NotContains(t, string(content), "&d.URL", "it is not stored under a name of its own")
+	assert.NotContains(t, string(content), "&d.M")
+	assert.NotContains(t, string(content), `"url"`, "an import that is not used")
 	write("b.go", "package a\n\ntype B struct{ C x.Y }\n")
 	require.ErrorContains(t, run(args("-type", "B"), io.Discard), "not imported")
 	write("c.go", "package")
