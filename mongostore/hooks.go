@@ -13,7 +13,8 @@ import (
 type Hooks struct {
 	// Appends is called when appends have ended, each once, before their callers
 	// return: with all that one write has carried, and with others one by one. The
-	// slice is the store's again when the hook returns.
+	// slice is the store's again when the hook returns. Those in a transaction of the
+	// caller's have ended when they have taken part in it, whatever becomes of it.
 	Appends func([]AppendStats)
 	// Flight is called after each write of a group of appends.
 	Flight func(FlightStats)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/annals-es/annals/eventstore"
+	"github.com/annals-es/annals/projection"
 )
 
 // A Trigger starts something when documents of a collection change in a certain
@@ -31,7 +33,7 @@ type Trigger struct {
 	// Run is what the trigger starts. It is called for one change after the
 	// other, at least once for each: after a crash the last ones come again. While
 	// it returns an error it is called again, with growing pauses, and what comes
-	// later waits. Required.
+	// later waits. A panic is an error, a [*projection.PanicError]. Required.
 	Run func(ctx context.Context, change Change[bson.Raw]) error
 	// Attempts bounds how often a change is tried; 0 is without end. What failed
 	// that often goes to the manager's Failed.
@@ -120,13 +122,16 @@ func (m *TriggerManager) validate() error {
 		case t.Attempts < 0:
 			return invalid("%s has a negative number of Attempts", t.Name)
 		}
+		if _, err := t.pipeline(); err != nil {
+			return invalid("%s has a Filter that cannot be encoded: %v", t.Name, err)
+		}
 		names[t.Name] = true
 	}
 	return nil
 }
 
 // pipeline selects the changes that concern a trigger.
-func (t *Trigger) pipeline() mongo.Pipeline {
+func (t *Trigger) pipeline() (mongo.Pipeline, error) {
 	operations := bson.A{string(Insert), string(Update), string(Replace)}
 	if len(t.Operations) > 0 {
 		operations = bson.A{}
@@ -136,38 +141,47 @@ func (t *Trigger) pipeline() mongo.Pipeline {
 	}
 	p := mongo.Pipeline{{{Key: "$match", Value: bson.D{{Key: "operationType", Value: bson.D{{Key: "$in", Value: append(operations, string(Invalidate))}}}}}}}
 	if len(t.Filter) == 0 {
-		return p
+		return p, nil
+	}
+	filter, err := inPlainTypes(t.Filter)
+	if err != nil {
+		return nil, err
 	}
 	matches := bson.A{}
-	for _, e := range onDocument(t.Filter) {
+	for _, e := range onDocument(filter) {
 		matches = append(matches, bson.D{e})
 	}
 	return append(p, bson.D{{Key: "$match", Value: bson.D{{Key: "$or", Value: bson.A{
 		bson.D{{Key: "operationType", Value: string(Invalidate)}},
 		bson.D{{Key: "$and", Value: matches}},
-	}}}}})
+	}}}}}), nil
+}
+
+// inPlainTypes returns a filter as a document of documents and arrays, whatever Go
+// types it is written in.
+func inPlainTypes(filter bson.D) (plain bson.D, err error) {
+	data, err := bson.Marshal(filter)
+	if err == nil {
+		err = bson.Unmarshal(data, &plain)
+	}
+	return plain, err
 }
 
 // onDocument moves a filter on a document to a filter on the change that carries
-// it: fields get a prefix, also inside $and, $or and $nor.
+// it: fields get a prefix, also inside $and, $or and $nor. The filter is one of
+// inPlainTypes.
 func onDocument(filter bson.D) bson.D {
 	out := make(bson.D, 0, len(filter))
 	for _, e := range filter {
 		switch {
 		case e.Key == "$and" || e.Key == "$or" || e.Key == "$nor":
 			branches := bson.A{}
-			switch list := e.Value.(type) {
-			case bson.A:
-				for _, b := range list {
-					if d, ok := b.(bson.D); ok {
-						b = onDocument(d)
-					}
-					branches = append(branches, b)
+			list, _ := e.Value.(bson.A)
+			for _, b := range list {
+				if d, ok := b.(bson.D); ok {
+					b = onDocument(d)
 				}
-			case []bson.D:
-				for _, d := range list {
-					branches = append(branches, onDocument(d))
-				}
+				branches = append(branches, b)
 			}
 			out = append(out, bson.E{Key: e.Key, Value: branches})
 		case len(e.Key) > 0 && e.Key[0] == '$': // $expr and $comment stand for themselves
@@ -180,7 +194,11 @@ func onDocument(filter bson.D) bson.D {
 }
 
 func (m *TriggerManager) follow(ctx context.Context, t Trigger) error {
-	cfg := WatchConfig{Pipeline: t.pipeline(), FullDocument: true, Tokens: m.Tokens, Name: t.Name, Buffer: 16, Reauthenticate: m.Reauthenticate}
+	pipeline, err := t.pipeline()
+	if err != nil {
+		return err
+	}
+	cfg := WatchConfig{Pipeline: pipeline, FullDocument: true, Tokens: m.Tokens, Name: t.Name, Buffer: 16, Reauthenticate: m.Reauthenticate}
 	for change, err := range Watch[bson.Raw](ctx, m.target(t), cfg) {
 		if err != nil {
 			return err
@@ -197,7 +215,7 @@ func (m *TriggerManager) follow(ctx context.Context, t Trigger) error {
 
 func (m *TriggerManager) handle(ctx context.Context, t Trigger, change Change[bson.Raw]) error {
 	for attempt := 1; ; attempt++ {
-		err := t.Run(ctx, change)
+		err := t.try(ctx, change)
 		if err == nil {
 			return nil
 		}
@@ -217,4 +235,15 @@ func (m *TriggerManager) handle(ctx context.Context, t Trigger, change Change[bs
 			return ctx.Err()
 		}
 	}
+}
+
+// try calls Run. A panic would end the process, and meet the same change again in
+// the next one.
+func (t *Trigger) try(ctx context.Context, change Change[bson.Raw]) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &projection.PanicError{Value: v, Stack: debug.Stack()}
+		}
+	}()
+	return t.Run(ctx, change)
 }

@@ -11,6 +11,9 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
+
+	"github.com/annals-es/annals/eventstore"
+	"github.com/annals-es/annals/projection"
 )
 
 type item struct {
@@ -228,4 +231,45 @@ func TestTriggers(t *testing.T) {
 	cancel()
 	require.ErrorIs(t, <-done, context.Canceled)
 	require.ErrorContains(t, (&TriggerManager{Database: m.Database, Triggers: []Trigger{{}}}).Run(ctx), "Name")
+}
+
+// A trigger's filter may be written in any Go types that the driver knows.
+func TestFiltersOfTriggers(t *testing.T) {
+	t.Parallel()
+	pipeline := func(filter bson.D) any {
+		tr := Trigger{Name: "t", Collection: "items", Filter: filter}
+		p, err := tr.pipeline()
+		require.NoError(t, err)
+		return p
+	}
+	want := pipeline(bson.D{{Key: "$or", Value: bson.A{
+		bson.D{{Key: "status", Value: "pending"}},
+		bson.D{{Key: "$nor", Value: bson.A{bson.D{{Key: "n", Value: int32(1)}}}}},
+	}}})
+	require.Contains(t, fmt.Sprint(want), "fullDocument.status")
+	require.Contains(t, fmt.Sprint(want), "fullDocument.n")
+	require.Equal(t, want, pipeline(bson.D{{Key: "$or", Value: []any{
+		bson.M{"status": "pending"},
+		map[string]any{"$nor": []bson.M{{"n": int32(1)}}},
+	}}}))
+	m := &TriggerManager{Database: &mongo.Database{}, Triggers: []Trigger{{
+		Name: "t", Collection: "items", Filter: bson.D{{Key: "n", Value: make(chan int)}}, Run: func(context.Context, Change[bson.Raw]) error { return nil },
+	}}}
+	require.ErrorIs(t, m.Run(t.Context()), eventstore.ErrInvalid)
+}
+
+// What a trigger panics with goes where its errors go.
+func TestTriggersThatPanic(t *testing.T) {
+	t.Parallel()
+	var failed error
+	m := &TriggerManager{Failed: func(_ context.Context, _ string, _ Change[bson.Raw], err error) error {
+		failed = err
+		return nil
+	}}
+	broken := Trigger{Name: "t", Attempts: 1, Run: func(context.Context, Change[bson.Raw]) error { panic("boom") }}
+	require.NoError(t, m.handle(t.Context(), broken, Change[bson.Raw]{}))
+	var p *projection.PanicError
+	require.ErrorAs(t, failed, &p)
+	require.Equal(t, "boom", p.Value)
+	require.NotEmpty(t, p.Stack)
 }
