@@ -39,7 +39,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Args[1:], os.LookupEnv, os.Stdout); err != nil {
+	if err := run(ctx, os.Args[1:], os.LookupEnv, os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "orders:", err)
 		stop()
 		os.Exit(1)
@@ -62,11 +62,28 @@ func run(ctx context.Context, args []string, env environment, w io.Writer) error
 	return fmt.Errorf("there is no command %q; there are serve and worker, and the tour without a command", command)
 }
 
+// parse reads the flags and refuses what is none.
+func parse(flags *flag.FlagSet, args []string) error {
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("%q is no flag; %s -h tells which there are", flags.Arg(0), flags.Name())
+	}
+	return nil
+}
+
 func takeTour(ctx context.Context, args []string, env environment, w io.Writer) error {
 	flags := flag.NewFlagSet("orders", flag.ContinueOnError)
+	flags.Usage = func() {
+		fmt.Fprint(flags.Output(), "usage: orders [flags]         walk through the shop\n"+
+			"       orders serve [flags]   serve it over HTTP\n"+
+			"       orders worker [flags]  do the work behind it\n\nflags of the walk:\n")
+		flags.PrintDefaults()
+	}
 	store := flags.String("store", "mongodb", "where to keep everything: mongodb (simulated unless MONGODB_URI is set) or memory")
 	database := flags.String("database", "", "database to leave the orders in; one that is dropped when empty")
-	if err := flags.Parse(args); err != nil {
+	if err := parse(flags, args); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)

@@ -45,7 +45,7 @@ func serve(ctx context.Context, args []string, env environment, w io.Writer) err
 	flags := r.flags("orders serve")
 	flags.BoolVar(&r.workers, "workers", true, "keep the read models and run the fulfilment process; false leaves that to orders worker")
 	flags.BoolVar(&r.demo, "demo", env.get("MONGODB_URI") == "", "fill an empty shop with the orders of the tour, before other processes work on it")
-	if err := flags.Parse(args); err != nil {
+	if err := parse(flags, args); err != nil {
 		return err
 	}
 	return r.play(ctx, env, w)
@@ -55,7 +55,7 @@ func serve(ctx context.Context, args []string, env environment, w io.Writer) err
 // but health and metrics.
 func work(ctx context.Context, args []string, env environment, w io.Writer) error {
 	r := role{workers: true}
-	if err := r.flags("orders worker").Parse(args); err != nil {
+	if err := parse(r.flags("orders worker"), args); err != nil {
 		return err
 	}
 	return r.play(ctx, env, w)

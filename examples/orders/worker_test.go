@@ -117,4 +117,7 @@ func TestSharingNeedsAServer(t *testing.T) {
 		require.ErrorContains(t, run(t.Context(), args, nothing, nil), "MONGODB_URI is not set")
 	}
 	require.ErrorContains(t, run(t.Context(), []string{"dance"}, nothing, nil), `no command "dance"`)
+	for _, command := range []string{"serve", "worker", "-store=memory"} {
+		require.ErrorContains(t, run(t.Context(), []string{command, "listen"}, nothing, nil), `"listen" is no flag`)
+	}
 }
