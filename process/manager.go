@@ -15,7 +15,9 @@ type Manager[S any] struct {
 	// Name, Version and Categories are as in [projection.Fold]. A new version
 	// folds all events into new states without sending anything, and takes over
 	// where the old one stands; timers that have not run out for the new states
-	// are its own then.
+	// are its own then. One that ran out under the old version is among them, and
+	// runs out again with the same ids of commands, unless an event has ended the
+	// process: have what a timer sets off come back as an event that does.
 	Name       string
 	Version    int
 	Categories []string
