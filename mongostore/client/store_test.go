@@ -185,7 +185,9 @@ func TestRefusalIsNoticedOnAnybodysConnection(t *testing.T) {
 	t.Parallel()
 	server := mongosim.Start(t, withUsers)
 	var calls atomic.Int64
-	t.Cleanup(func() { require.EqualValues(t, 2, calls.Load(), "what was refused before the swap needs no further one") })
+	t.Cleanup(func() {
+		require.EqualValues(t, 2, calls.Load(), "what was refused before the swap needs no further one")
+	})
 	c, err := connect(t, server, client.Config{Credentials: rotating(&calls, time.Hour)})
 	require.NoError(t, err)
 	before := c.Mongo()
