@@ -248,7 +248,7 @@ func TestInlineUnderContention(t *testing.T) {
 }
 
 func contend(t *testing.T, e *env, fault *mongosim.FailPoint) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	other, err := e.backend(t).Inline(ctx, inlineRegistry(), balances())
 	require.NoError(t, err)
