@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"reflect"
 )
 
 // A Codec turns Go values into event data and back. Implementations are safe
@@ -28,7 +29,7 @@ type jsonCodec struct{}
 func (jsonCodec) Format() Format { return JSON }
 
 func (jsonCodec) Marshal(v any) ([]byte, error) {
-	data, err := json.Marshal(v)
+	data, err := json.Marshal(addressable(v))
 	if err != nil {
 		return nil, err
 	}
@@ -36,6 +37,20 @@ func (jsonCodec) Marshal(v any) ([]byte, error) {
 		return nil, fmt.Errorf("%T encodes to JSON that is not an object", v)
 	}
 	return data, nil
+}
+
+// addressable returns v, or a pointer to a copy of it if it is no pointer: of types
+// whose methods for writing belong to their pointers, as those of big.Int do, an
+// encoder calls the methods only where it can take an address, and else writes
+// the exported fields.
+func addressable(v any) any {
+	value := reflect.ValueOf(v)
+	if !value.IsValid() || value.Kind() == reflect.Pointer {
+		return v
+	}
+	p := reflect.New(value.Type())
+	p.Elem().Set(value)
+	return p.Interface()
 }
 
 func (jsonCodec) Unmarshal(data []byte, v any) error { return json.Unmarshal(data, v) }

@@ -120,7 +120,7 @@ func (c *bsonCodec) marshalByDriver(v any) ([]byte, error) {
 	e := c.encoders.Get().(*bsonEncoder)
 	e.buf.Reset()
 	e.enc.Reset(bson.NewDocumentWriter(&e.buf))
-	if err := e.enc.Encode(v); err != nil {
+	if err := e.enc.Encode(addressable(v)); err != nil {
 		return nil, err // the encoder may be half way through a document: not pooled again
 	}
 	data := bytes.Clone(e.buf.Bytes())

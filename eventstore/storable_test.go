@@ -37,11 +37,14 @@ type (
 		Raw bson.Raw
 		OID bson.ObjectID
 	}
-	number struct{ N big.Int }
-	remote struct{ Addr netip.Addr }
-	linked struct{ To *url.URL }
-	cents  struct{ n int64 }
-	priced struct{ Price cents }
+	number  struct{ N big.Int }
+	remote  struct{ Addr netip.Addr }
+	linked  struct{ To *url.URL }
+	numbers struct{ N map[string]big.Int }
+	points  struct{ n int64 }
+	graded  struct{ Points points }
+	cents   struct{ n int64 }
+	priced  struct{ Price cents }
 )
 
 func (c cents) MarshalBSONValue() (byte, []byte, error) {
@@ -51,6 +54,12 @@ func (c cents) MarshalBSONValue() (byte, []byte, error) {
 
 func (c *cents) UnmarshalBSONValue(t byte, data []byte) error {
 	return bson.UnmarshalValue(bson.Type(t), data, &c.n)
+}
+
+func (p *points) MarshalBSONValue() (byte, []byte, error) { return cents(*p).MarshalBSONValue() }
+
+func (p *points) UnmarshalBSONValue(t byte, data []byte) error {
+	return (*cents)(p).UnmarshalBSONValue(t, data)
 }
 
 // A type that a codec would write empty, or could not read, is refused when the
@@ -75,6 +84,9 @@ func TestRegistryRefusesWhatWouldBeLost(t *testing.T) {
 		"interface":         {eventstore.Type[failed]("x"), "failed.Reason is an interface (error)", "failed.Reason is an interface (error)"},
 		"channel":           {eventstore.Type[waiting]("x"), "Done (chan int) cannot be stored", "Done (chan int) cannot be stored"},
 		"number by itself":  {eventstore.Type[number]("x"), "number.N (big.Int) has unexported fields only", ""},
+		"numbers in a map":  {eventstore.Type[numbers]("x"), "has unexported fields only", "numbers.N (big.Int) is in a map and writes itself by a method of *big.Int"},
+		"points in a map":   {eventstore.Type[map[string][1]graded]("x"), "(eventstore_test.points) is in a map and writes itself by a method of *eventstore_test.points", "unexported fields only"},
+		"pointers in a map": {eventstore.Type[map[string]*graded]("x"), "", "unexported fields only"},
 		"address by itself": {eventstore.Type[remote]("x"), "give it MarshalBSONValue and UnmarshalBSONValue", ""},
 		"link":              {eventstore.Type[linked]("x"), "", "linked.To.User (url.Userinfo) has unexported"},
 		"with methods":      {eventstore.Type[priced]("x"), "", "give it MarshalJSON and UnmarshalJSON"},
@@ -103,4 +115,26 @@ func TestRegistryKeepsWhatWritesItself(t *testing.T) {
 	got, err := r.Decode(eventstore.Event{Type: "x", Schema: 1, Data: data[0].Data})
 	require.NoError(t, err)
 	require.Equal(t, priced{Price: cents{n: 250}}, got)
+}
+
+// The methods that a type writes itself with may be those of its pointers, whether
+// the event is given as a value or as a pointer.
+func TestRegistryKeepsWhatPointersWrite(t *testing.T) {
+	t.Parallel()
+	kept := func(codec eventstore.Codec, def eventstore.TypeDef, value, pointer any) {
+		r, err := eventstore.NewRegistry(codec, def)
+		require.NoError(t, err)
+		events, err := r.Encode(value, pointer)
+		require.NoError(t, err)
+		require.Equal(t, string(events[1].Data), string(events[0].Data))
+		got, err := r.Decode(eventstore.Event{Type: "x", Schema: 1, Format: codec.Format(), Data: events[0].Data})
+		require.NoError(t, err)
+		require.Equal(t, value, got)
+	}
+	g := graded{Points: points{n: 5}}
+	kept(eventstore.NewBSONCodec(), eventstore.Type[graded]("x"), g, &g)
+	list := map[string][]graded{"a": {g}}
+	kept(eventstore.NewBSONCodec(), eventstore.Type[map[string][]graded]("x"), list, &list)
+	n := number{N: *big.NewInt(250)}
+	kept(eventstore.NewJSONCodec(), eventstore.Type[number]("x"), n, &n)
 }
