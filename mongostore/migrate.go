@@ -35,6 +35,9 @@ func Migrate(ctx context.Context, client *mongo.Client, cfg Config, opts ...Migr
 	if err != nil {
 		return err
 	}
+	if client == nil {
+		return errNoClient()
+	}
 	m := migration{collections: collectionsOf(client, cfg), cfg: cfg}
 	for _, opt := range opts {
 		opt(&m)

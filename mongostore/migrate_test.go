@@ -71,6 +71,13 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
+func TestNoClient(t *testing.T) {
+	t.Parallel()
+	_, err := Open(t.Context(), nil, Config{Database: "shop"})
+	require.ErrorIs(t, err, eventstore.ErrInvalid)
+	require.ErrorIs(t, Migrate(t.Context(), nil, Config{Database: "shop"}), eventstore.ErrInvalid)
+}
+
 func TestConfigIsValidated(t *testing.T) {
 	t.Parallel()
 	for field, cfg := range map[string]Config{

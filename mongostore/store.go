@@ -65,6 +65,9 @@ func Open(ctx context.Context, client *mongo.Client, cfg Config) (*Store, error)
 	if err != nil {
 		return nil, err
 	}
+	if client == nil {
+		return nil, errNoClient()
+	}
 	c := collectionsOf(client, cfg)
 	if err := check(ctx, client, &c); err != nil {
 		return nil, err
@@ -94,6 +97,10 @@ func Open(ctx context.Context, client *mongo.Client, cfg Config) (*Store, error)
 		s.follow.start()
 	}
 	return s, nil
+}
+
+func errNoClient() error {
+	return &eventstore.InvalidError{What: "client", Reason: "is nil; connect one with mongo.Connect or client.Connect"}
 }
 
 // Close ends all reads and subscriptions with [eventstore.ErrClosed], waits for
