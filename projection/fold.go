@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 
 	"github.com/annals-es/annals/eventstore"
 )
@@ -152,6 +153,22 @@ func hasKeyField[D any](codec eventstore.Codec) bool {
 	return codec.Unmarshal(data, &probe) == nil && probe.ID != nil
 }
 
+// isScalar reports whether values of type D are numbers, strings or the like, which
+// no codec writes as a document.
+func isScalar[D any](codec eventstore.Codec) bool {
+	t := reflect.TypeFor[D]()
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	switch t.Kind() {
+	case reflect.Struct, reflect.Map, reflect.Slice, reflect.Array, reflect.Interface:
+		return false
+	default:
+		_, err := codec.Marshal(new(D)) // it may write itself
+		return err != nil
+	}
+}
+
 // Plan implements [Definition].
 func (f Fold[D]) Plan(r *eventstore.Registry) (*Plan, error) {
 	p := &Plan{
@@ -167,6 +184,9 @@ func (f Fold[D]) Plan(r *eventstore.Registry) (*Plan, error) {
 	}
 	if len(f.Handlers) == 0 {
 		invalid("has no handlers")
+	}
+	if isScalar[D](p.Codec) {
+		invalid("has documents of type %T, which is not written as a document; make it a field of a struct", *new(D))
 	}
 	if hasKeyField[D](p.Codec) {
 		invalid("has documents of type %T with a field _id, where the document's key is kept; give the field another name", *new(D))

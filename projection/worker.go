@@ -34,7 +34,11 @@ func NewWorker(log eventstore.Log, registry *eventstore.Registry, backend Backen
 	errs := []error{err}
 	w := &Worker{log: log, backend: backend, cfg: cfg}
 	seen := map[string]struct{}{}
-	for _, d := range definitions {
+	for i, d := range definitions {
+		if d == nil {
+			errs = append(errs, &eventstore.InvalidError{What: "projection worker", Reason: fmt.Sprintf("is given nil as definition %d", i+1)})
+			continue
+		}
 		p, err := d.Plan(registry)
 		if err == nil {
 			err = p.Check()

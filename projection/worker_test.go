@@ -483,6 +483,17 @@ func TestNewWorkerRefuses(t *testing.T) {
 			})
 			return err
 		},
+		"int, which is not written as a document": func() error {
+			_, err := projection.NewWorker(store, registry(), store, projection.WorkerConfig{}, projection.Fold[int]{
+				Name:     "x",
+				Handlers: []projection.FoldHandler[int]{projection.FoldOn(nil, func(n int, _ counted, _ eventstore.Event) int { return n + 1 })},
+			})
+			return err
+		},
+		"nil as definition 2": func() error {
+			_, err := projection.NewWorker(store, registry(), store, projection.WorkerConfig{}, tallies(), nil)
+			return err
+		},
 		"has the name": func() error {
 			_, err := projection.NewWorker(store, registry(), store, projection.WorkerConfig{}, projection.Fold[tally]{Name: "a/b", Handlers: tallies().Handlers})
 			return err
