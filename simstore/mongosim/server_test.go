@@ -464,6 +464,47 @@ func TestListedValidation(t *testing.T) {
 	assert.Equal(t, []string{"a"}, names)
 }
 
+// TestPartialIndexesFromSixOn checks that a partial index holds what its filter says and serves what it holds.
+func TestPartialIndexesFromSixOn(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	active := bson.D{{Key: "status", Value: bson.D{{Key: "$in", Value: bson.A{"open", "paid"}}}}}
+	either := bson.D{{Key: "$or", Value: bson.A{bson.D{{Key: "vip", Value: true}}, active}}, {Key: "n", Value: bson.D{{Key: "$gt", Value: 0}}}}
+	unique := func(name string, filter bson.D) mongo.IndexModel {
+		return mongo.IndexModel{Keys: bson.D{{Key: name, Value: 1}}, Options: options.Index().SetName(name).SetUnique(true).SetPartialFilterExpression(filter)}
+	}
+	before := mongosim.Start(t, func(c *mongosim.Config) { c.Version = "5.0" }).Client(t).Database("db").Collection("c")
+	for _, filter := range []bson.D{active, either} {
+		_, err := before.Indexes().CreateOne(ctx, unique("k", filter))
+		require.ErrorContains(t, err, "unsupported expression in partial index")
+	}
+	coll := mongosim.Start(t, func(c *mongosim.Config) { c.Version = "6.0" }).Client(t).Database("db").Collection("c")
+	_, err := coll.Indexes().CreateMany(ctx, []mongo.IndexModel{unique("k", active), unique("v", either)})
+	require.NoError(t, err)
+	order := func(id int, status string, more ...bson.E) bson.D {
+		return append(bson.D{{Key: "_id", Value: id}, {Key: "status", Value: status}}, more...)
+	}
+	k, v, n := bson.E{Key: "k", Value: 1}, bson.E{Key: "v", Value: 1}, bson.E{Key: "n", Value: 1}
+	_, err = coll.InsertMany(ctx, []any{order(1, "open", k), order(2, "gone", k), order(3, "gone", k, v, n), order(4, "gone", v, n, bson.E{Key: "vip", Value: true}), order(5, "paid", bson.E{Key: "k", Value: 2}, v)})
+	require.NoError(t, err, "one of each key in each index")
+	for name, doc := range map[string]bson.D{"index: k ": order(6, "paid", k), "index: v ": order(7, "open", bson.E{Key: "k", Value: 3}, v, n)} {
+		_, err = coll.InsertOne(ctx, doc)
+		require.ErrorContains(t, err, name)
+	}
+	stage := func(filter bson.D) string {
+		plan, err := coll.Database().RunCommand(ctx, bson.D{{Key: "explain", Value: bson.D{{Key: "find", Value: "c"}, {Key: "filter", Value: filter}}}}).Raw()
+		require.NoError(t, err)
+		return plan.Lookup("queryPlanner", "winningPlan", "stage").StringValue()
+	}
+	assert.Equal(t, "FETCH", stage(bson.D{k, {Key: "status", Value: "open"}}), "all that it finds is in the index")
+	for _, filter := range []bson.D{{k}, {k, {Key: "status", Value: "gone"}}, {v, n, {Key: "vip", Value: true}}} {
+		assert.Equal(t, "COLLSCAN", stage(filter), filter)
+		found, err := coll.CountDocuments(ctx, filter)
+		require.NoError(t, err)
+		assert.Positive(t, found)
+	}
+}
+
 func TestMinAndMaxAreOfTheSameFields(t *testing.T) {
 	t.Parallel()
 	_, coll := setup(t)

@@ -103,6 +103,7 @@ func New(cfg Config) (*Engine, error) {
 		return nil, fmt.Errorf("Config.Users: %w", err)
 	}
 	cfg.Storage.Clock, cfg.Storage.Logger = cfg.Now, cfg.Logger
+	cfg.Storage.WidePartialIndexes = v.atLeast(6, 0)
 	e := &Engine{
 		cfg: cfg, version: v, log: cfg.Logger,
 		store:    storage.Open(cfg.Storage),

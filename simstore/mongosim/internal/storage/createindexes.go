@@ -20,7 +20,7 @@ const maxIndexes = 64
 func (c *Collection) CreateIndexes(ctx context.Context, tx *Txn, specs []bson.Raw) (before, after int, err error) {
 	var asked []*indexSpec
 	for _, raw := range specs {
-		s, err := parseIndexSpec(raw)
+		s, err := parseIndexSpec(raw, c.engine.cfg.WidePartialIndexes)
 		if err != nil {
 			return 0, 0, err
 		}

@@ -24,6 +24,9 @@ type Config struct {
 	// HistoryWindow is how long superseded versions stay readable through
 	// SnapshotAt without being pinned; 0 by default.
 	HistoryWindow time.Duration
+	// WidePartialIndexes lets filters of partial indexes use $in and $or, as
+	// servers from 6.0 on do.
+	WidePartialIndexes bool
 	// Logger gets warnings (validationAction warn, TTL failures); discarded by
 	// default.
 	Logger *slog.Logger

@@ -199,7 +199,7 @@ func TestKeysOfDocuments(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s, err := parseIndexSpec(value.With(raw(t, `{"name":"x"}`), "key", value.Doc(raw(t, tc.spec))))
+			s, err := parseIndexSpec(value.With(raw(t, `{"name":"x"}`), "key", value.Doc(raw(t, tc.spec))), false)
 			require.NoError(t, err)
 			got := ""
 			k := keys{want: func(vals []bson.RawValue) {

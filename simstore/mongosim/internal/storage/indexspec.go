@@ -28,8 +28,10 @@ type indexSpec struct {
 	filter *match.Filter // of a partial index
 	// partial are the filter's conditions as written, for the planner.
 	partial []match.Predicate
-	ttl     bool
-	expire  float64 // seconds
+	// widePartial is Config.WidePartialIndexes.
+	widePartial bool
+	ttl         bool
+	expire      float64 // seconds
 }
 
 type indexField struct {
@@ -73,9 +75,9 @@ var specFields = map[string]bool{
 	"default_language": true, "language_override": true, "textIndexVersion": true, "wildcardProjection": true,
 }
 
-// parseIndexSpec checks an element of createIndexes' indexes.
-func parseIndexSpec(in bson.Raw) (*indexSpec, error) {
-	s := &indexSpec{}
+// parseIndexSpec checks an element of createIndexes' indexes. Wide is Config.WidePartialIndexes.
+func parseIndexSpec(in bson.Raw, wide bool) (*indexSpec, error) {
+	s := &indexSpec{widePartial: wide}
 	in = withName(in)
 	s.given = in
 	fail := func(err *mongoerr.Error) error {
@@ -192,7 +194,7 @@ func (s *indexSpec) take(name string, v bson.RawValue) *mongoerr.Error {
 		if err != nil {
 			return mongoerr.From(err)
 		}
-		if err := checkPartial(bson.Raw(v.Value), 0); err != nil {
+		if err := checkPartial(bson.Raw(v.Value), s.widePartial, 0); err != nil {
 			return err
 		}
 		s.filter = f
@@ -346,19 +348,20 @@ func checkKeyPath(path, plugin string) *mongoerr.Error {
 }
 
 // checkPartial allows in a partial index's filter what the server does: ANDs
-// of equality, comparisons, $exists: true and $type.
-func checkPartial(filter bson.Raw, depth int) *mongoerr.Error {
+// of equality, comparisons, $exists: true and $type. Wide allows $in and $or
+// as well, and every depth.
+func checkPartial(filter bson.Raw, wide bool, depth int) *mongoerr.Error {
 	unsupported := func(what string) *mongoerr.Error {
 		return mongoerr.New(mongoerr.CannotCreateIndex, "unsupported expression in partial index: %s", what)
 	}
 	for name, v := range value.Fields(filter) {
 		switch {
-		case name == "$and":
-			if depth > 0 {
+		case name == "$and" || wide && name == "$or":
+			if depth > 0 && !wide {
 				return mongoerr.New(mongoerr.CannotCreateIndex, "$and only supported in partialFilterExpression at top level")
 			}
 			for _, e := range value.Elements(v) {
-				if err := checkPartial(bson.Raw(e.Value), depth+1); err != nil {
+				if err := checkPartial(bson.Raw(e.Value), wide, depth+1); err != nil {
 					return err
 				}
 			}
@@ -377,6 +380,10 @@ func checkPartial(filter bson.Raw, depth int) *mongoerr.Error {
 					if !value.Truthy(arg) {
 						return unsupported("$not\n    " + name + " $exists")
 					}
+				case "$in":
+					if !wide || hasRegex(arg) {
+						return unsupported(name + " " + op)
+					}
 				default:
 					return unsupported(name + " " + op)
 				}
@@ -384,6 +391,15 @@ func checkPartial(filter bson.Raw, depth int) *mongoerr.Error {
 		}
 	}
 	return nil
+}
+
+func hasRegex(list bson.RawValue) bool {
+	for _, v := range value.Elements(list) {
+		if v.Type == bson.TypeRegex {
+			return true
+		}
+	}
+	return false
 }
 
 // checkKinds checks what depends on several fields of a specification.

@@ -318,6 +318,9 @@ func implies(p, need match.Predicate) bool {
 	return ok && a.within(b)
 }
 
+// notCompared is a count of conditions that no filter has.
+const notCompared = 1 << 30
+
 // leaves counts the conditions of a partial index's filter.
 func leaves(filter bson.Raw) int {
 	n := 0
@@ -327,6 +330,8 @@ func leaves(filter bson.Raw) int {
 			for _, e := range value.Elements(v) {
 				n += leaves(bson.Raw(e.Value))
 			}
+		case name == "$or":
+			n += notCompared
 		case v.Type == bson.TypeEmbeddedDocument && hasOperator(bson.Raw(v.Value)):
 			for range value.Fields(bson.Raw(v.Value)) {
 				n++
