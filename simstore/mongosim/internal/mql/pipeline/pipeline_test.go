@@ -220,7 +220,7 @@ func TestWriting(t *testing.T) {
 	} {
 		host := memory{"s": source, "t": collection(t, `[{"_id": 3, "b": 9}]`)}
 		_, err := ask(host, "db", "s", stages(t, stage), &expr.Env{})
-		assert.Error(t, err, stage)
+		require.Error(t, err, stage)
 		assert.Equal(t, want, plain(t, host["t"]), stage)
 	}
 	p, err := pipeline.Parse(stages(t, `[{"$merge": {"into": {"db": "x", "coll": "y"}}}]`), pipeline.Namespace{DB: "db", Coll: "s"}, nil)
