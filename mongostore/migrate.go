@@ -95,7 +95,11 @@ func (m *migration) createIndexes(ctx context.Context) error {
 		}},
 	}
 	for _, ix := range indexes {
-		if _, err := ix.on.Indexes().CreateOne(ctx, ix.model); err != nil {
+		_, err := ix.on.Indexes().CreateOne(ctx, ix.model)
+		if hasCode(err, 85, 86) { // IndexOptionsConflict, IndexKeySpecsConflict
+			return &eventstore.InvalidError{What: "collection " + ix.on.Name(), Reason: fmt.Sprintf("has another index of the same fields or name than the one to be made; drop it and migrate again: %v", err)}
+		}
+		if err != nil {
 			return wrap("create an index on "+ix.on.Name(), err)
 		}
 	}
@@ -227,11 +231,11 @@ func checkVersionIndex(ctx context.Context, c *collections) error {
 			continue
 		}
 		if spec.Unique == nil || !*spec.Unique || (spec.Sparse != nil && *spec.Sparse) {
-			return errNotMigrated("the index %s of %s is not unique, or is sparse: drop it", spec.Name, c.events.Name())
+			return errNotMigrated("%s has an index %s on collection %s that is not unique, or is sparse: drop it", c.db.Name(), spec.Name, c.events.Name())
 		}
 		return nil
 	}
-	return errNotMigrated("%s has no unique index on stream_id and version", c.events.Name())
+	return errNotMigrated("%s has no unique index on stream_id and version of collection %s", c.db.Name(), c.events.Name())
 }
 
 func isVersionKey(keys bson.Raw) bool {

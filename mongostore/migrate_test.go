@@ -67,8 +67,25 @@ func TestOpenRefuses(t *testing.T) {
 			_, err := Open(ctx, srv.client, Config{Database: srv.database})
 			require.ErrorIs(t, err, eventstore.ErrInvalid)
 			require.ErrorContains(t, err, c.says)
+			require.ErrorContains(t, err, "database "+srv.database+" ")
 		})
 	}
+}
+
+// An index that is in the way of Migrate's is not its to drop.
+func TestMigrateOverAnotherIndex(t *testing.T) {
+	t.Parallel()
+	srv := serverFor(t)
+	ctx := testContext(t)
+	events := srv.client.Database(srv.database).Collection("events")
+	_, err := events.Indexes().CreateOne(ctx, mongo.IndexModel{Keys: bson.D{{Key: "stream_id", Value: 1}, {Key: "version", Value: 1}}, Options: options.Index().SetName(versionIndex)})
+	require.NoError(t, err)
+	cfg := Config{Database: srv.database}
+	err = Migrate(ctx, srv.client, cfg)
+	require.ErrorIs(t, err, eventstore.ErrInvalid)
+	require.ErrorContains(t, err, "drop it and migrate again")
+	require.NoError(t, events.Indexes().DropOne(ctx, versionIndex))
+	require.NoError(t, Migrate(ctx, srv.client, cfg))
 }
 
 func TestNoClient(t *testing.T) {
