@@ -11,8 +11,8 @@ import (
 )
 
 // A LiveView folds events when it is read: nothing is stored, and what it
-// gives is never behind. It keeps the last results in memory and folds only what
-// has come since. It is safe for concurrent use.
+// gives is not behind what it reads, a stream or the log. It keeps the last results in
+// memory and folds only what has come since. It is safe for concurrent use.
 //
 // Its states are shared between readers: fn must return a new state rather than
 // change maps, slices or pointers of the old one.
@@ -132,7 +132,8 @@ func (l *LiveView[S]) Category(ctx context.Context, log eventstore.Log, category
 
 // Query folds what a filter lets pass, in the order of the log, up to the head
 // that the log has when it is called. It returns the position up to which the log
-// was read.
+// was read. Who must see what was appended a moment ago waits for the append's
+// token first ([eventstore.Log].Await): events get into the log a little later.
 func (l *LiveView[S]) Query(ctx context.Context, log eventstore.Log, f eventstore.Filter) (S, eventstore.Position, error) {
 	e := l.entry(fmt.Sprintf("query %q %q %d/%d", f.Types, f.Categories, f.Share.Index, f.Share.Of))
 	e.mu.Lock()
