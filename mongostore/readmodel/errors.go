@@ -32,9 +32,13 @@ func (b *Backend) failed(ctx context.Context, op string, err error) error {
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case errors.Is(err, context.DeadlineExceeded) && !nearDeadline(ctx): // the backend's own
-		err = fmt.Errorf("given up after %s: %v", b.cfg.Timeout, err) //nolint:errorlint // it is not the caller's deadline
-		return &mongostore.Error{Op: op, Kind: mongostore.ErrTimeout, Retryable: true, Err: err}
+	case errors.Is(err, context.DeadlineExceeded) && !nearDeadline(ctx): // the backend's own, or the client's for a server
+		kind := mongostore.ErrServerSelection
+		if !errors.Is(mongostore.Classify(op, err), kind) {
+			kind, err = mongostore.ErrTimeout, fmt.Errorf("given up after %s: %w", b.cfg.Timeout, err)
+		}
+		err = errors.New(err.Error()) // it is not the caller's deadline
+		return &mongostore.Error{Op: op, Kind: kind, Retryable: true, Err: err}
 	case ofContract(err):
 		return err
 	}

@@ -4,14 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/annals-es/annals/eventstore"
+	"github.com/annals-es/annals/mongostore"
 	"github.com/annals-es/annals/projection"
 	"github.com/annals-es/annals/simstore/mongosim"
 )
@@ -174,4 +178,30 @@ func counted(ctx context.Context, b *Backend, partition int) (int64, projection.
 		}
 		return v.N, after, err
 	}
+}
+
+// A client that finds no server gives up before the backend does, and is not said to
+// have taken all of its time.
+func TestNoServerIsNotTheTimeout(t *testing.T) {
+	t.Parallel()
+	e := simulated(t)
+	lost, err := mongo.Connect(options.Client().SetDialer(nowhere{}).SetServerSelectionTimeout(10 * time.Millisecond))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, lost.Disconnect(context.WithoutCancel(t.Context()))) }()
+	err = e.failed(t.Context(), "load", lost.Ping(t.Context(), nil))
+	require.ErrorIs(t, err, mongostore.ErrServerSelection)
+	require.ErrorIs(t, err, eventstore.ErrUnavailable)
+	require.NotErrorIs(t, err, context.DeadlineExceeded)
+	require.NotContains(t, err.Error(), "given up")
+	err = e.failed(t.Context(), "load", fmt.Errorf("read: %w", context.DeadlineExceeded))
+	require.ErrorIs(t, err, mongostore.ErrTimeout)
+	require.NotErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorContains(t, err, "given up after "+e.cfg.Timeout.String())
+}
+
+// nowhere is a network without servers.
+type nowhere struct{}
+
+func (nowhere) DialContext(context.Context, string, string) (net.Conn, error) {
+	return nil, errors.New("no route")
 }
