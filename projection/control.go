@@ -68,11 +68,12 @@ func (c *Control) desire(ctx context.Context, name string, version int, state St
 
 // Reset has a version start over behind a position: with empty documents and
 // without dead letters. Only a [Projection] or [Publisher] can start elsewhere
-// than at zero. Readers of the current version see it being filled; to spare them
-// that, raise the projection's version instead.
+// than at zero, and nothing behind the log's head, where it would pass over what is
+// to come. Readers of the current version see it being filled; to spare them that,
+// raise the projection's version instead.
 func (c *Control) Reset(ctx context.Context, name string, version int, position eventstore.Position) error {
-	if position < 0 {
-		return &eventstore.InvalidError{What: "position", Reason: "is negative; 0 stands before the first event"}
+	if err := checkStart(ctx, c.log, position); err != nil {
+		return fmt.Errorf("reset projection %s: %w", name, err)
 	}
 	return c.change(ctx, name, version, func(_ *record, v *versionRecord) error {
 		if v.Reset != nil {
@@ -84,6 +85,24 @@ func (c *Control) Reset(ctx context.Context, name string, version int, position 
 		v.Reset = &reset{Position: position}
 		return nil
 	})
+}
+
+// checkStart refuses a position that a projection cannot start behind.
+func checkStart(ctx context.Context, log eventstore.Log, position eventstore.Position) error {
+	if position < 0 {
+		return &eventstore.InvalidError{What: "position", Reason: "is negative; 0 stands before the first event"}
+	}
+	if position == 0 {
+		return nil
+	}
+	head, err := log.Head(ctx)
+	if err != nil {
+		return err
+	}
+	if position > head {
+		return &eventstore.InvalidError{What: "position", Reason: fmt.Sprintf("is %d, behind the log's head at %d: events that are to come would be passed over", position, head)}
+	}
+	return nil
 }
 
 // Repartition changes the number of partitions of a version. All of them are
@@ -470,6 +489,7 @@ func (c *Control) WaitUntil(ctx context.Context, name string, version int, posit
 			return err
 		}
 		at := []eventstore.Position{0}
+		unknown := false
 		if v, err := rec.choose(version); err == nil && v.Reset == nil {
 			if at, err = positions(ctx, c.backend, name, v); err != nil {
 				return fmt.Errorf("wait for projection %s: %w", name, err)
@@ -477,7 +497,7 @@ func (c *Control) WaitUntil(ctx context.Context, name string, version int, posit
 			if slices.Min(at) >= position {
 				return nil
 			}
-		} else if !errors.Is(err, ErrNoProjection) && err != nil {
+		} else if unknown = errors.Is(err, ErrNoProjection); !unknown && err != nil {
 			return err
 		}
 		timer := time.NewTimer(delay)
@@ -485,6 +505,9 @@ func (c *Control) WaitUntil(ctx context.Context, name string, version int, posit
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
+			if unknown {
+				return fmt.Errorf("wait for projection %s: no worker has run it: %w", name, ctx.Err())
+			}
 			return fmt.Errorf("wait for projection %s to reach %d: it is at %d: %w", name, position, slices.Min(at), ctx.Err())
 		}
 	}

@@ -176,13 +176,16 @@ func (r *Runner) save(ctx context.Context, through eventstore.Position) error {
 }
 
 // Reset moves the checkpoint so that the next Run starts behind position: zero
-// for everything. It is refused with [ErrRunning] while the runner runs. The read
-// model is not touched.
+// for everything, and at most the log's head. It is refused with [ErrRunning] while
+// the runner runs. The read model is not touched.
 func (r *Runner) Reset(ctx context.Context, position eventstore.Position) error {
 	if !r.progress.start() {
 		return fmt.Errorf("reset projection %s: %w; stop it first", r.projection.key, ErrRunning)
 	}
 	defer r.progress.stop(nil)
+	if err := checkStart(ctx, r.log, position); err != nil {
+		return fmt.Errorf("reset projection %s: %w", r.projection.key, err)
+	}
 	if err := r.save(ctx, position); err != nil {
 		return err
 	}

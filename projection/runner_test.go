@@ -285,6 +285,9 @@ func TestReset(t *testing.T) {
 		require.NoError(t, stop())
 	}
 	require.Equal(t, []int{1, 2, 3, 4, 5, 1, 2, 3, 4, 5, 4, 5}, p.played())
+	for _, position := range []eventstore.Position{-1, 6} {
+		require.ErrorIs(t, r.Reset(t.Context(), position), eventstore.ErrInvalid)
+	}
 }
 
 func TestVersionsHaveCheckpointsOfTheirOwn(t *testing.T) {

@@ -427,6 +427,8 @@ func TestEffectsAreHandedOver(t *testing.T) {
 		}
 		require.LessOrEqual(t, twice, 10, "but for what is in flight at the moment of the handover")
 		require.ErrorIs(t, s.control.Rollback(t.Context(), "mail"), projection.ErrNoVersion)
+		require.ErrorIs(t, s.control.Reset(t.Context(), "mail", 0, 1_000), eventstore.ErrInvalid, "but not behind the log's head")
+		require.ErrorIs(t, s.control.Reset(t.Context(), "mail", 0, -1), eventstore.ErrInvalid)
 		require.NoError(t, s.control.Reset(t.Context(), "mail", 0, 100), "handlers of their own kind can start anywhere")
 		before := len(sent)
 		s.until("reset", func() bool { mu.Lock(); defer mu.Unlock(); return sent["test-9 50"] > 1 })
