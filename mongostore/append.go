@@ -77,13 +77,13 @@ type pending struct {
 	since, until bson.Timestamp
 	// maybe is set when an attempt may have written without being acknowledged.
 	maybe bool
+	told  claim // who tells the hook of it
+	mine  bool  // its caller has taken the claim
 
 	queued bool // guarded by the grouper
 
 	start time.Time
 	head  HeadSource
-	told  claim
-	mine  bool // its caller has taken the claim
 }
 
 func newPending(req eventstore.AppendRequest, start time.Time) *pending {

@@ -95,7 +95,7 @@ type ReadStats struct {
 // written it.
 type claim struct{ taken atomic.Bool }
 
-func (c *claim) take() bool { return c.taken.CompareAndSwap(false, true) }
+func (c *claim) take() bool { return !c.taken.Load() && c.taken.CompareAndSwap(false, true) }
 
 // An appendsHook gathers what it is told of appends that end together. Calling it
 // for each one, with the clock and counters of which every processor wants a part,

@@ -12,7 +12,7 @@ import (
 // storeMetrics are those of event stores.
 type storeMetrics struct {
 	appends       *prometheus.CounterVec
-	appendTime    prometheus.Histogram
+	appendTime    *batchHistogram
 	events        prometheus.Counter
 	groupSize     *prometheus.HistogramVec
 	retries       *prometheus.CounterVec
@@ -39,7 +39,7 @@ func newStoreMetrics(cfg Config) storeMetrics {
 	}
 	return storeMetrics{
 		appends:    counters("annals_appends_total", "Appends by result: written, duplicate, conflict, unknown, refused or failed.", "result"),
-		appendTime: seconds("annals_append_duration_seconds", "How long appends took, waiting for their group included."),
+		appendTime: newBatchHistogram("annals_append_duration_seconds", "How long appends took, waiting for their group included.", latencies()),
 		events:     counter("annals_events_appended_total", "Events appended."),
 		groupSize: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "annals_append_group_size", Help: "Appends that were written together.", Buckets: prometheus.ExponentialBuckets(1, 2, 11),
@@ -112,9 +112,10 @@ func (s storeMetrics) appended() func([]mongostore.AppendStats) {
 	hits, misses := s.heads.WithLabelValues("hit"), s.heads.WithLabelValues("miss")
 	return func(ended []mongostore.AppendStats) {
 		var written, events, hit, missed int
+		times := s.appendTime.batch()
 		for i := range ended {
 			a := &ended[i]
-			s.appendTime.Observe(a.Duration.Seconds())
+			times.add(a.Duration)
 			switch a.Head {
 			case mongostore.HeadHit:
 				hit++
@@ -128,6 +129,7 @@ func (s storeMetrics) appended() func([]mongostore.AppendStats) {
 			written++
 			events += a.Events
 		}
+		times.observe()
 		add(ok, written)
 		add(s.events, events)
 		add(hits, hit)
